@@ -1,22 +1,26 @@
 """Pictures of captured activations: how large, how alike from layer to layer and from token to token, and where outliers are."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from actkit.plots.picked import layer_shown, sequence_shown
-from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs
+from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, layer_shown, needs, sequence_shown
 from actkit.plots.style import LOG, colour_bar, figure, label, layer_axis
 from actkit.plots.traces import band, cosine_map, heat_map, line
 from actkit.runs.by_sequence import parts_of_sequence, sequences_of
-from actkit.runs.reader import Rows, is_special, parts, rows_of, special_keys
+from actkit.runs.reader import Ints, Rows, is_special, parts, rows_of, span, special_keys
 
 Floats = npt.NDArray[np.float64]
 POSITIONS = 64
 """Positions of a picture by position."""
 COORDINATES = 16
+TOKENS = 60
+MOST_COSINES = 200_000
+"""Positions whose cosines are kept for their quartiles, in the order of the run."""
+NO_VECTORS = ("No vectors of one length are stored.", "capture hook_resid_post")
 
 
 def kind_of(hook_point: str) -> str:
@@ -36,40 +40,41 @@ def rows_of_first_kind(part: Path) -> Iterator[Rows]:
 
 def norms(run: Source, _pick: Pick) -> Drawn:
     """The mean norm by layer and position."""
-    totals: dict[tuple[int, str], Floats] = {}
-    counts: dict[tuple[int, str], Floats] = {}
     needs(run, "activations")
+    sums: dict[tuple[int, str], Floats] = {}
     for rows in (rows for part in parts(run.path, "activations") for rows in rows_of(part)):
         key = (rows.layer, rows.hook_point)
         size = np.linalg.norm(rows.activations.astype(np.float64), axis=1)
         here = rows.positions < POSITIONS
-        totals[key] = totals.get(key, np.zeros(POSITIONS)) + np.bincount(rows.positions[here], size[here], POSITIONS)
-        counts[key] = counts.get(key, np.zeros(POSITIONS)) + np.bincount(rows.positions[here], minlength=POSITIONS)
-    keys = sorted(totals)
-    if not keys:
-        raise LackingError("No vectors of one length are stored.", "capture hook_resid_post")
-    stored = np.flatnonzero(sum(counts.values()) > 0)
+        at = rows.positions[here]
+        own = np.array([np.bincount(at, size[here], POSITIONS), np.bincount(at, minlength=POSITIONS)])
+        sums[key] = sums.get(key, 0) + own
+    if not sums:
+        raise LackingError(*NO_VECTORS)
+    keys = sorted(sums)
+    totals, counts = np.stack([sums[key] for key in keys], axis=1)
+    stored = np.flatnonzero(counts.sum(axis=0) > 0)
     if not len(stored):
         raise LackingError(f"Nothing is stored before position {POSITIONS}.", "--positions all")
     # Every position between, or plotly makes the cells beside one that is not stored wider.
     there = np.arange(stored[0], stored[-1] + 1)
-    means = np.array([np.where(counts[key] > 0, totals[key] / np.maximum(counts[key], 1), np.nan) for key in keys])
-    means = means[:, there]
+    means = np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)[:, there]
     shown = np.where(means > 0, np.log10(np.maximum(means, 1e-30)), np.nan)
     ticks = np.unique(np.floor(shown[np.isfinite(shown)]))
     ticks = np.unique(np.concatenate([ticks, ticks + np.log10(3), [np.nanmax(shown)]]))
     bar = colour_bar("mean norm") | {"tickvals": ticks.tolist(), "ticktext": [f"{10**tick:.3g}" for tick in ticks]}
-    names, hover = [_name(key, keys) for key in keys], "position %{x}, layer %{y}: %{customdata:.4g}"
+    alone = len({kind_of(point) for _, point in keys}) == 1
+    names = [str(layer) if alone else label(point) for layer, point in keys]
+    hover = "position %{x}, layer %{y}: %{customdata:.4g}"
     heat = heat_map(shown, there.tolist(), names, hover, bar, customdata=means)
     made = figure(heat, height=max(300, 120 + 16 * len(keys)))
     made.update_xaxes(title="position (special tokens counted)", showgrid=False)
     made.update_yaxes(title="layer", showgrid=False, type="category")
-    n = int(max(counts[key].max() for key in keys))
     first = means[:, 0] / np.maximum(np.nanmedian(means, axis=1), 1e-30)
     return Drawn(
         made,
         "Norm of the activations by layer and position",
-        f"Mean over up to {n:,} sequences a position, colours on a logarithmic scale; at position {there[0]} the norm is up to "
+        f"Mean over up to {int(counts.max()):,} sequences a position, colours on a logarithmic scale; at position {there[0]} the norm is up to "
         f"{np.nanmax(first):,.1f} times the layer's median position. Means, without an interval.",
         "SELECT layer, position, avg(sqrt(list_inner_product(activation::FLOAT[], activation::FLOAT[]))) AS norm, count(*) AS n\n"
         f"FROM 'RUN/activations/*.parquet' WHERE position < {POSITIONS} GROUP BY ALL ORDER BY ALL",
@@ -112,14 +117,14 @@ def coordinates(run: Source, _pick: Pick) -> Drawn:
     """The coordinates of the largest mean size, by layer."""
     needs(run, "activations")
     totals: dict[int, Floats] = {}
-    counts: dict[int, int] = {}
+    counts: Counter[int] = Counter()
     for part in parts(run.path, "activations"):
         special = special_keys(run.path, part)
         for rows in rows_of_first_kind(part):
             keep = ~is_special(rows, special)
             sizes = np.abs(rows.activations[keep]).sum(axis=0, dtype=np.float64)
             totals[rows.layer] = totals.get(rows.layer, 0) + sizes
-            counts[rows.layer] = counts.get(rows.layer, 0) + int(keep.sum())
+            counts[rows.layer] += int(keep.sum())
     known = [layer for layer in sorted(totals) if counts[layer]]
     if not known:
         raise LackingError("No vectors of one length are stored, special tokens left out.", "--positions all")
@@ -141,16 +146,6 @@ def coordinates(run: Source, _pick: Pick) -> Drawn:
         "SELECT layer, i, avg(abs(activation[i + 1])) AS size FROM 'RUN/activations/*.parquet', range(len(activation)) t(i)\n"
         "GROUP BY ALL ORDER BY size DESC",
     )
-
-
-def _name(key: tuple[int, str], keys: list[tuple[int, str]]) -> str:
-    kinds = {kind_of(point) for _, point in keys}
-    return str(key[0]) if len(kinds) == 1 else label(key[1])
-
-
-TOKENS = 60
-MOST_COSINES = 200_000
-"""Positions whose cosines are kept for their quartiles, in the order of the run."""
 
 
 def neighbours(run: Source, _pick: Pick) -> Drawn:
@@ -190,15 +185,19 @@ def neighbours(run: Source, _pick: Pick) -> Drawn:
 
 def similarity(run: Source, pick: Pick) -> Drawn:
     """Token × token cosine of one sequence at one layer."""
-    layer, point = _layer(run, pick)
+    needs(run, "activations")
+    known = [(rows.layer, rows.hook_point) for rows in rows_of(parts(run.path, "activations")[0])]
+    if not known:
+        raise LackingError(*NO_VECTORS)
+    layer, point = layer_shown(run, pick, sorted(known))
     sequence = sequence_shown(run, pick)
-    positions, vectors = _vectors(run, sequence, point)
+    positions, vectors = (values[:TOKENS] for values in vectors_of(run, sequence, point))
     if len(positions) < 2:
         raise LackingError("Fewer than two positions of this text are stored.", "--positions all")
     text = sequences_of(run.path, [sequence])[sequence]
     pieces = {position: box.text for box in text.boxes for position in range(box.first, box.last + 1)}
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-    names = [f"{at} {label(pieces.get(at, '').replace(' ', '·'), 16)}" for at in positions]
+    names = [f"{at} {label(pieces.get(at, '').replace(' ', '·'), 16)}" for at in positions.tolist()]
     made = figure(cosine_map(unit, names), height=210 + 13 * len(names))
     made.update_xaxes(showgrid=False, tickangle=-60, tickfont={"size": 10}, type="category", dtick=1)
     made.update_yaxes(showgrid=False, autorange="reversed", tickfont={"size": 10}, type="category", dtick=1)
@@ -216,21 +215,14 @@ def _cosines(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) ->
     return found
 
 
-def _layer(run: Source, pick: Pick) -> tuple[int, str]:
-    needs(run, "activations")
-    known = [(rows.layer, rows.hook_point) for rows in rows_of(parts(run.path, "activations")[0])]
-    if not known:
-        raise LackingError("No vectors of one length are stored.", "capture hook_resid_post")
-    return layer_shown(run, pick, sorted(known))
-
-
-def _vectors(run: Source, sequence: int, point: str) -> tuple[list[int], Floats]:
+def vectors_of(run: Source, sequence: int, point: str) -> tuple[Ints, Floats]:
+    """[n] the positions of a sequence that are stored of one hook point, and their vectors [n, width]."""
     for part in parts_of_sequence(run.path, "activations", sequence):
         for rows in rows_of(part, point):
-            here = np.flatnonzero(rows.sequence_ids == sequence)[:TOKENS]
-            if len(here):
-                return rows.positions[here].tolist(), rows.activations[here].astype(np.float64)
-    return [], np.zeros((0, 0))
+            here = span(rows.sequence_ids, sequence)
+            if here.stop > here.start:
+                return rows.positions[here], rows.activations[here].astype(np.float64)
+    return np.zeros(0, dtype=np.int64), np.zeros((0, 0))
 
 
 PICTURES = (

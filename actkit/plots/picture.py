@@ -1,6 +1,9 @@
-"""`Picture` is drawn of a run, `Pick` chooses the layer, SAE, feature, record or token, `Drawn` is the result."""
+"""`Picture` is drawn of a run, and `Drawn` is the result. `Pick` chooses a layer, SAE, feature, record or token.
 
-from collections.abc import Callable, Mapping
+Where it leaves one open, `layer_shown`, `sae_shown` and `sequence_shown` have a default.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal, Protocol
@@ -9,6 +12,12 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from actkit.errors import ActkitError
+from actkit.runs.by_sequence import sequence_of_record
+from actkit.runs.part import schema_of_part
+from actkit.runs.reader import parts
+
+DEPTH = 0.65
+"""The middle of the recommended range of layers, 45 to 85 % of the depth."""
 
 
 class Source(Protocol):
@@ -52,11 +61,11 @@ class Drawn:
     query: str
     """The DuckDB query that gives its numbers, `RUN` being the run's directory."""
     opens: Literal["feature", "record", "sequence", ""] = ""
-    """The kind of id that `customdata` of its points holds, for a click; of several, the first."""
+    """What a click on a point opens. The point's `customdata` holds its id, as the first of several values or alone."""
 
 
 class LackingError(ActkitError):
-    """A picture cannot be drawn of this run: the message is the sentence that stands in its place."""
+    """A picture cannot be drawn of this run. The message is the sentence that stands in its place."""
 
     exit_status = 1
 
@@ -72,19 +81,15 @@ class Picture:
     """From a `Source` and a `Pick`. Raises LackingError where the run does not hold what it needs."""
 
 
-def needs(run: Source, table: str, *columns: str) -> None:
-    """Raise LackingError unless the run has a table, with these columns."""
-    if table not in run.tables or not run.facts["tables"].get(table, {}).get("rows", 1):
-        raise LackingError(f"This run has no rows in {table}.", f"it has {', '.join(run.tables)}")
-    if columns:
-        there = set(columns_of(run, table))
-        lacking = [name for name in columns if name not in there]
-        if lacking:
-            raise without(run, f"{table} of this run has no column {lacking[0]}")
+def needs(run: Source, *tables: str) -> None:
+    """Raise LackingError unless the run has rows in each of these tables."""
+    for table in tables:
+        if table not in run.tables or not run.facts["tables"].get(table, {}).get("rows", 1):
+            raise LackingError(f"This run has no rows in {table}.", f"it has {', '.join(run.tables)}")
 
 
 def without(run: Source, what: str) -> LackingError:
-    """The sentence in place of a picture whose run lacks something that runs of this actkit have: it is old or damaged."""
+    """The error for a run without something that runs of this actkit have: the run is old or damaged."""
     wrote, own = run.facts.get("versions", {}).get("actkit"), version("actkit")
     if wrote != own:
         by = f"actkit {wrote}" if wrote else "another actkit"
@@ -96,17 +101,44 @@ def without(run: Source, what: str) -> LackingError:
 
 def columns_of(run: Source, table: str) -> list[str]:
     """The columns of a table, read without its rows."""
-    return [str(name) for name in run.table(table, []).column_names] or _named(run, table)
-
-
-def _named(run: Source, table: str) -> list[str]:
-    from actkit.runs.part import schema_of_part
-    from actkit.runs.reader import parts
-
-    found = parts(run.path, table)
-    return list(schema_of_part(found[0]).names) if found else []
+    return list(schema_of_part(parts(run.path, table)[0]).names)
 
 
 def sql(text: str) -> str:
     """A text of a run within the quotes of a query."""
     return text.replace("'", "''")
+
+
+def layer_shown(run: Source, pick: Pick, known: Sequence[tuple[int, str]]) -> tuple[int, str]:
+    """The layer that was picked, or the one nearest to two thirds of the model's depth. Raises LackingError."""
+    if pick.layer is not None:
+        found = [place for place in known if place[0] == pick.layer]
+        if not found:
+            layers = ", ".join(str(layer) for layer in sorted({layer for layer, _ in known}))
+            raise LackingError(f"This run has no layer {pick.layer}.", f"it has {layers or 'none'}")
+        return found[0]
+    wanted = DEPTH * (run.facts["model"]["n_layers"] - 1)
+    return min(known, key=lambda place: (abs(place[0] - wanted), place))
+
+
+def sae_shown(run: Source, pick: Pick) -> str:
+    """The SAE that was picked, or the run's first. Raises LackingError."""
+    names = [sae["name"] for sae in run.facts.get("saes", ())]
+    if not names:
+        raise LackingError("This run has no SAE.", "--sae-release and --sae-id name one")
+    if pick.sae is not None and pick.sae not in names:
+        raise LackingError(f"This run has no SAE {pick.sae}.", f"it has {', '.join(names)}")
+    return pick.sae or names[0]
+
+
+def d_sae_of(run: Source, sae: str) -> int:
+    """How many features an SAE of the run has."""
+    return next(int(entry["d_sae"]) for entry in run.facts["saes"] if entry["name"] == sae)
+
+
+def sequence_shown(run: Source, pick: Pick) -> int:
+    """The first sequence that no other continues, of the record that was picked or of the run. Raises LackingError."""
+    found = sequence_of_record(run.path, pick.record)
+    if found is None:
+        raise LackingError(f"This run has no record {pick.record}.", "actkit show lists them")
+    return found

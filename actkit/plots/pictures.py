@@ -1,6 +1,6 @@
-"""Lists, draws and saves the pictures of each command's runs, in the order in which a report shows them.
+"""Lists, draws and saves the pictures of each command's runs, in the order of the report.
 
-The pictures of a command stand in the folder of its name, one module a family; its `__init__.py` lists them as `PICTURES`.
+The pictures of a command stand in the module or folder of its name, which lists them as `PICTURES`.
 """
 
 import html
@@ -27,7 +27,7 @@ OF_COMMAND: dict[str, tuple[Picture, ...]] = {
 FORMATS = ("svg", "png", "pdf", "html")
 PLOT = "'actkit[plot]'"
 LONGEST = 1_000
-"""Characters of a title or a sentence that is read out."""
+"""Characters of a title or a sentence in a file."""
 PNG_SCALE = 2
 """Pixels of a PNG for each of the figure's."""
 
@@ -48,7 +48,7 @@ def draw(run: Source, name: str, pick: Pick | None = None) -> Drawn:
 
 
 def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
-    """The picture. Raises LackingError where the run lacks what it needs, a column that came later included."""
+    """The picture. Raises LackingError where the run lacks a table, an entry or a column that the picture needs."""
     try:
         found = picture.draw(run, pick)
     except KeyError as error:
@@ -61,7 +61,7 @@ def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
 def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path:
     """Write a picture, with its title and sentence in it; the suffix says the format.
 
-    Raises UsageError for another suffix, and where kaleido or its browser is not there; WriteError.
+    Raises UsageError for another suffix and for a missing kaleido or browser, WriteError where it cannot be written.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
@@ -72,8 +72,8 @@ def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path
         head = f'<html lang="en">\n<head><title>{html.escape(plain(drawn.title, LONGEST))}</title>'
         data = page.replace("<html>\n<head>", head, 1).encode()
     else:
-        data = _image(made, suffix)
-        data = _told(data, drawn) if suffix == "svg" else data
+        image = _image(made, suffix)
+        data = _told(image, drawn) if suffix == "svg" else image
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write(data))
@@ -81,7 +81,7 @@ def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path
 
 
 def _told(svg: bytes, drawn: Drawn) -> bytes:
-    """The drawing with what it shows in words, for who has it read out."""
+    """The drawing with its title and sentence, for screen readers."""
     title, says = (html.escape(plain(text, LONGEST)) for text in (drawn.title, drawn.says))
     own = f' role="img" aria-labelledby="title desc"><title id="title">{title}</title><desc id="desc">{says}</desc>'
     root, rest = svg.decode().split(">", 1)

@@ -1,16 +1,27 @@
 """Pictures of SAE features of prompts and responses."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
 from actkit.plots.feature_rows import position_rows
-from actkit.plots.picked import d_sae_of, sae_shown, sequence_shown
-from actkit.plots.picture import Drawn, LackingError, Pick, Picture, Source, needs, sql
+from actkit.plots.picture import (
+    Drawn,
+    LackingError,
+    Pick,
+    Picture,
+    Source,
+    d_sae_of,
+    needs,
+    sae_shown,
+    sequence_shown,
+    sql,
+)
 from actkit.plots.strip import strip
 from actkit.plots.style import CATEGORIES, COLOURS, MAX_POINTS, colour_bar, figure, label, plain, shares, wholes
 from actkit.plots.traces import band, diagonal, feature_bars, heat_map, line, points
-from actkit.runs.by_sequence import rows_of_sequences, sequences_of
+from actkit.runs.by_sequence import TokenizedText, rows_of_sequences, sequences_of
 
 POSITIONS = 128
 FEWEST = 5
@@ -55,10 +66,8 @@ def l0(run: Source, pick: Pick) -> Drawn:
 def matrix(run: Source, pick: Pick) -> Drawn:
     """Records × features at the last prompt token: the features that most records share."""
     sae = sae_shown(run, pick)
-    starts = {
-        row["sequence_id"]: (row["response_start"], row["record_id"])
-        for row in run.table("sequences", ["sequence_id", "response_start", "record_id"]).to_pylist()
-    }
+    sequences = run.table("sequences", ["sequence_id", "response_start", "record_id"]).to_pylist()
+    starts = {row["sequence_id"]: (row["response_start"], row["record_id"]) for row in sequences}
     found: dict[int, tuple[int, dict[int, float]]] = {}
     for rows in position_rows(run, sae):
         ends = np.cumsum(rows.lengths)
@@ -94,19 +103,18 @@ def sides(run: Source, pick: Pick) -> Drawn:
     """How often each feature is active in prompts and in responses."""
     sae = sae_shown(run, pick)
     sequences = run.table("sequences", ["sequence_id", "response_start"]).to_pylist()
-    starts = {row["sequence_id"]: row["response_start"] for row in sequences}
+    starts = {
+        row["sequence_id"]: NOWHERE if row["response_start"] is None else row["response_start"] for row in sequences
+    }
     d_sae = d_sae_of(run, sae)
     active, n = np.zeros((2, d_sae)), np.zeros(2)
     for rows in position_rows(run, sae):
-        own = (starts[sequence_id] for sequence_id in rows.sequence_ids.tolist())
-        begins = np.array([NOWHERE if start is None else start for start in own])
-        side = (rows.positions >= begins).astype(np.int64)
-        owner = np.repeat(np.arange(len(side)), rows.lengths)
-        keep = ~rows.is_special
-        for number in (0, 1):
-            here = keep & (side == number)
+        begins = np.array([starts[sequence_id] for sequence_id in rows.sequence_ids.tolist()])
+        in_response = rows.positions >= begins
+        for number, side in enumerate((~in_response, in_response)):
+            here = side & ~rows.is_special
             n[number] += here.sum()
-            active[number] += np.bincount(rows.feature_ids[here[owner]], minlength=d_sae)
+            active[number] += rows.counts(here, d_sae)
     if not n.all():
         raise LackingError("This run stores features of prompts alone.", "--save-all-tokens reads the responses too")
     rates = (active + 0.5) / (n[:, None] + 1)
@@ -133,19 +141,14 @@ def sides(run: Source, pick: Pick) -> Drawn:
 
 def record(run: Source, pick: Pick) -> Drawn:
     """One record, prompt and response, coloured by its strongest feature there."""
-    needs(run, "features")
-    sae, sequence = sae_shown(run, pick), sequence_shown(run, pick)
-    text = sequences_of(run.path, [sequence])[sequence]
-    rows = rows_of_sequences(run.path, "features", [sequence])
-    top = {row["position"]: row["feature_activations"][0] for row in rows if row["sae"] == sae and row["feature_ids"]}
+    sae, sequence, text, rows = _of_record(run, pick)
+    top = {row["position"]: row["feature_activations"][0] for row in rows if row["feature_ids"]}
     start = text.row["response_start"]
-    parts: list[tuple[str, list[str], list[float | None]]] = []
-    for name, here in (
-        ("prompt", [box for box in text.boxes if start is None or box.last < start]),
-        ("response", [box for box in text.boxes if start is not None and box.last >= start]),
-    ):
-        if here:
-            parts.append((name, [box.text for box in here], [top.get(box.last) for box in here]))
+    sides = {
+        "prompt": [box for box in text.boxes if start is None or box.last < start],
+        "response": [box for box in text.boxes if start is not None and box.last >= start],
+    }
+    parts = [(name, [box.text for box in of], [top.get(box.last) for box in of]) for name, of in sides.items() if of]
     shown = [value for _, _, values in parts for value in values if value is not None]
     # The first token's features can be far larger than all others: the scale ends where nearly all do.
     limit = float(np.quantile(shown, 0.95)) if shown else 1.0
@@ -162,10 +165,7 @@ def record(run: Source, pick: Pick) -> Drawn:
 
 def last(run: Source, pick: Pick) -> Drawn:
     """The largest features of one record's last prompt token."""
-    needs(run, "features")
-    sae, sequence = sae_shown(run, pick), sequence_shown(run, pick)
-    text = sequences_of(run.path, [sequence])[sequence]
-    rows = [row for row in rows_of_sequences(run.path, "features", [sequence]) if row["sae"] == sae]
+    sae, sequence, text, rows = _of_record(run, pick)
     start = text.row["response_start"]
     before = [row for row in rows if start is None or row["position"] < start]
     if not before or not before[-1]["feature_ids"]:
@@ -184,6 +184,15 @@ def last(run: Source, pick: Pick) -> Drawn:
         f"WHERE sequence_id = {sequence} AND position = {row['position']} AND sae = '{sql(sae)}'",
         opens="feature",
     )
+
+
+def _of_record(run: Source, pick: Pick) -> tuple[str, int, TokenizedText, list[dict[str, Any]]]:
+    """The SAE and the sequence that are shown, the sequence's text, and the SAE's rows of `features` there."""
+    needs(run, "features")
+    sae, sequence = sae_shown(run, pick), sequence_shown(run, pick)
+    rows = rows_of_sequences(run.path, "features", [sequence])
+    text = sequences_of(run.path, [sequence])[sequence]
+    return sae, sequence, text, [row for row in rows if row["sae"] == sae]
 
 
 PICTURES = (

@@ -1,6 +1,7 @@
 """Pictures of interventions: effects by strength, by layer and one by one, costs, and generated texts."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from actkit.numerals import percent, signed
@@ -11,14 +12,14 @@ from actkit.plots.traces import CHANCE, DOTTED, band, error_bars, line, points
 MOST = 40
 """Lines of a picture, and interventions in one forest."""
 UNSTEERED = dict.fromkeys(("strength", "effect", "low", "high", "control_low", "control_high", "delta_nll"), 0.0)
-"""The model as it is: what every line goes through."""
+"""The unsteered model: every line goes through it."""
 EFFECTS = "SELECT {} FROM 'RUN/effects/*.parquet' WHERE NOT is_control AND split = '{}' AND metric = '{}' ORDER BY ALL"
 
 
 def effects_of(run: Source) -> tuple[list[dict[str, Any]], str, str]:
-    """Rows of interventions that are no controls, in one split and metric: the test texts where there are any.
+    """Rows of interventions that are no controls, their split and their metric. Raises LackingError.
 
-    Raises LackingError.
+    The split is the test texts where there are any.
     """
     needs(run, "effects")
     rows = [row for row in run.table("effects").to_pylist() if not row["is_control"]]
@@ -45,12 +46,11 @@ def unit_of(metric: str) -> str:
 
 
 def layers(run: Source, _pick: Pick) -> Drawn:
-    """The largest effect at each layer that keeps within the budget, beside the AUROC there."""
+    """At each layer the largest effect within the budget, beside the AUROC there."""
     rows, split, metric = effects_of(run)
     known = run.facts["steer"].get("directions") or []
     made = panels(2, ("effect", "held-out AUROC"))
-    sources = list(dict.fromkeys(row["source"] for row in rows))
-    for number, source in enumerate(sources):
+    for number, source in enumerate(dict.fromkeys(row["source"] for row in rows)):
         best = _best(rows, source)
         x = [row["layer"] for row in best]
         if number == 0 and all(row["control_low"] is not None for row in best):
@@ -58,9 +58,8 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         shown = line(x, [row["effect"] for row in best], label(source), number, legendgroup=source)
         made.add_trace(shown.update(error_y=bars_of(best)), row=1, col=1)
         own = [score for score in known if score["method"] == source and score["auroc_heldout"] is not None]
-        aurocs = line(
-            [score["layer"] for score in own], [score["auroc_heldout"] for score in own], label(source), number
-        )
+        at, values = ([score[name] for score in own] for name in ("layer", "auroc_heldout"))
+        aurocs = line(at, values, label(source), number)
         made.add_trace(aurocs.update(legendgroup=source, showlegend=False), row=1, col=2)
     layer_axis(made, [row["layer"] for row in rows])
     made.update_yaxes(title=unit_of(metric), row=1, col=1)
@@ -76,7 +75,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 
 def _best(rows: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """Of each layer the strength with the largest effect in the expected direction, within the budget if any is."""
+    """Of each layer the positive strength with the largest effect, within the budget if any strength is."""
     found = []
     for layer in sorted({row["layer"] for row in rows}):
         own = [row for row in rows if row["layer"] == layer and row["source"] == source and row["strength"] > 0]
@@ -94,23 +93,28 @@ def dose(run: Source, pick: Pick) -> Drawn:
     if len({row["strength"] for row in here}) < 2:
         raise LackingError(f"There is one strength at layer {layer}: no dose.", "more --strengths")
     made = figure(height=440)
-    sources = list(dict.fromkeys(row["source"] for row in here))
-    for number, source in enumerate(sources):
+    for number, source in enumerate(dict.fromkeys(row["source"] for row in here)):
         own = [row for row in here if row["source"] == source]
-        own = sorted([*own, UNSTEERED], key=lambda row: row["strength"])
+        own = sorted([*own, UNSTEERED], key=itemgetter("strength"))
         x = [row["strength"] for row in own]
         if number == 0 and here[0]["n_controls"]:
             made.add_traces(controls(x, own))
         shown = line(x, [row["effect"] for row in own], label(source), number)
         made.add_trace(shown.update(error_y=bars_of(own)))
     made.add_hline(y=0, line=DOTTED)
+    n_controls = here[0]["n_controls"]
+    said = (
+        f"the band is what {n_controls} controls of the same norm do"
+        if n_controls
+        else "there are no controls, and no band"
+    )
     made.update_xaxes(title=f"strength at layer {layer}, in measured differences")
     made.update_yaxes(title=unit_of(metric))
     return Drawn(
         made,
         f"What more of it does, layer {layer}",
         f"Change of log P(positive) − log P(negative) on {here[0]['n']:,} {split} texts with its 95 % interval, clustered by "
-        f"{here[0]['n_stems']:,} stems; {_controls(here[0]['n_controls'])}.",
+        f"{here[0]['n_stems']:,} stems; {said}.",
         EFFECTS.format("layer, source, strength, effect, low, high, control_low, control_high", split, metric),
     )
 
@@ -125,13 +129,11 @@ def cost(run: Source, _pick: Pick) -> Drawn:
     keys = list(dict.fromkeys((row["source"], row["layer"]) for row in rows))
     for number, (source, layer) in enumerate(keys[:MOST]):
         here = [row for row in rows if (row["source"], row["layer"]) == (source, layer)]
-        own = sorted([*here, UNSTEERED], key=lambda row: row["strength"])
-        shown = line(
-            [row["delta_nll"] for row in own], [row["effect"] for row in own], f"{label(source)}, layer {layer}", number
-        )
-        shown.update(customdata=[row["strength"] for row in own])
-        shown.update(hovertemplate="strength %{customdata:g}: cost %{x:.3f}, effect %{y:.3f}<extra></extra>")
-        made.add_trace(shown)
+        own = sorted([*here, UNSTEERED], key=itemgetter("strength"))
+        costs, effects, strengths = ([row[name] for row in own] for name in ("delta_nll", "effect", "strength"))
+        shown = line(costs, effects, f"{label(source)}, layer {layer}", number, customdata=strengths)
+        hover = "strength %{customdata:g}: cost %{x:.3f}, effect %{y:.3f}<extra></extra>"
+        made.add_trace(shown.update(hovertemplate=hover))
     budget = float(run.facts["steer"]["budget"])
     made.add_vline(x=budget, line={"color": ORANGE, "dash": "dash"}, annotation_text="budget")
     made.add_hline(y=0, line=DOTTED)
@@ -144,10 +146,6 @@ def cost(run: Source, _pick: Pick) -> Drawn:
         f"point a strength; intervals are in the table. To the right of {budget:g} it costs more than the budget.",
         EFFECTS.format("layer, source, strength, effect, low, high, delta_nll, kl", split, metric),
     )
-
-
-def _controls(count: int) -> str:
-    return f"the band is what {count} controls of the same norm do" if count else "there are no controls, and no band"
 
 
 def forest(run: Source, _pick: Pick) -> Drawn:
@@ -166,26 +164,24 @@ def forest(run: Source, _pick: Pick) -> Drawn:
     marker = {"symbol": MARKS[0], "size": 8}
     made.add_trace(points(effects, at_rows, hover, said, marker, name="effect", error_x=bars_of(shown)))
     made.add_vline(x=0, line=DOTTED)
-    # plotly's own range knows of points and intervals, not of the bands, whose ends are what is to be compared.
+    # plotly's own range covers points and intervals, not the bands, whose ends a reader compares them with.
     columns = ("effect", "low", "high", "control_low", "control_high")
     reached = [0.0, *(float(row[name]) for row in shown for name in columns if row[name] is not None)]
     pad = 0.05 * (max(reached) - min(reached) or 1)
     made.update_xaxes(title=unit_of(metric), range=[min(reached) - pad, max(reached) + pad])
     ticks = [names[row["intervention_id"]] for row in shown]
-    made.update_yaxes(tickvals=list(range(len(shown))), ticktext=ticks, showgrid=False)
+    made.update_yaxes(tickvals=at_rows, ticktext=ticks, showgrid=False)
     return Drawn(
         made,
         "Each intervention",
         f"Effect of {len(shown):,} intervention{'s' if len(shown) > 1 else ''} on {rows[0]['n']:,} {split} texts with 95 % intervals; grey is the band of "
         "each one's own controls, matched or random.",
-        EFFECTS.format(
-            "intervention_id, source, effect, low, high, control_low, control_high, p_value, q_value", split, metric
-        ),
+        EFFECTS.format(f"intervention_id, source, {', '.join(columns)}, p_value, q_value", split, metric),
     )
 
 
 def samples(run: Source, _pick: Pick) -> Drawn:
-    """The effect on each text of what was chosen, or of the first intervention."""
+    """The effect on each text of the chosen intervention, or else of the one with the largest effect."""
     rows, split, metric = effects_of(run)
     needs(run, "effect_samples")
     chosen = next((row for row in rows if row["chosen"]), max(rows, key=lambda row: abs(row["effect"])))
@@ -195,8 +191,7 @@ def samples(run: Source, _pick: Pick) -> Drawn:
     texts = {row["record_id"]: row["prompt"] or row["text"] or "" for row in run.table("steered_texts").to_pylist()}
     prompts = [label(texts[row["record_id"]]) for row in own]
     x, y = list(range(1, len(own) + 1)), [row["effect"] for row in own]
-    shown = points(x, y, "%{customdata}: %{y:.3f}<extra></extra>", prompts, {"size": 7}, name="one text")
-    made = figure(shown, height=420)
+    made = figure(points(x, y, "%{customdata}: %{y:.3f}<extra></extra>", prompts, {"size": 7}, name="one text"))
     made.add_hrect(y0=chosen["low"] or 0, y1=chosen["high"] or 0, fillcolor="rgba(43,123,186,0.15)", line_width=0)
     made.add_hline(y=0, line=DOTTED)
     made.update_xaxes(title=f"{split} texts, by effect")
@@ -212,14 +207,13 @@ def samples(run: Source, _pick: Pick) -> Drawn:
 
 
 def _names(run: Source) -> dict[int, str]:
-    """Intervention → what it is called: a feature's number, or method, layer and strength."""
+    """Intervention → its name: a feature's number, or method, layer and strength."""
     found: dict[int, str] = {}
-    for row in run.table(
-        "interventions", ["intervention_id", "layer", "source", "strength", "feature_ids"]
-    ).to_pylist():
-        ids = row["feature_ids"]
-        several = f"{len(ids or ())} features" if len(ids or ()) > 1 else f"feature {(ids or [0])[0]}"
-        name = several if ids else f"{row['source']}, layer {row['layer']}, × {signed(row['strength'])}"
+    columns = ["intervention_id", "layer", "source", "strength", "feature_ids"]
+    for row in run.table("interventions", columns).to_pylist():
+        ids = row["feature_ids"] or ()
+        name = f"{len(ids)} features" if len(ids) > 1 else f"feature {ids[0]}" if ids else ""
+        name = name or f"{row['source']}, layer {row['layer']}, × {signed(row['strength'])}"
         found.setdefault(row["intervention_id"], label(name))
     return found
 

@@ -1,8 +1,7 @@
-"""Draws sequences as figures for files: tokens in lines, coloured by a number each. The report draws its own in HTML."""
+"""Draws sequences as figures: tokens in lines, each coloured by its number. Pages draw theirs in HTML."""
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
@@ -25,7 +24,7 @@ def strip(
 ) -> go.Figure:
     """Named rows of tokens with a number each, `A_LINE` tokens a line.
 
-    The rows of one line are under one another, or else, not `aligned`, each row whole below the one before.
+    `aligned` rows alternate line by line. Without it each row stands whole below the one before.
     """
     names, texts, values = [], [], []
     for group in [rows] if aligned else [[row] for row in rows]:
@@ -41,11 +40,6 @@ def strip(
             values.append([*numbers[first : first + A_LINE], *[None] * pad])
     shown = [abs(value) for line in values for value in line if value is not None]
     limit = top or max(shown, default=1.0) or 1.0
-    colours: dict[str, Any] = (
-        {"colorscale": SIGNED_AMOUNT, "zmin": -limit, "zmax": limit}
-        if signed
-        else {"colorscale": AMOUNT, "zmin": 0, "zmax": limit}
-    )
     heat = go.Heatmap(
         z=values,
         y=list(range(len(names))),
@@ -56,7 +50,9 @@ def strip(
         ygap=2,
         hovertemplate="%{text}: %{z:.3g}<extra></extra>",
         colorbar=colour_bar(unit),
-        **colours,
+        colorscale=SIGNED_AMOUNT if signed else AMOUNT,
+        zmin=-limit if signed else 0,
+        zmax=limit,
     )
     made = figure(heat, height=max(48 + 26 * len(names), 150))
     made.update_yaxes(

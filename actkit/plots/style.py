@@ -1,4 +1,4 @@
-"""The style of every picture: colours that colour-blind readers can tell, light and dark, and labels that are only text."""
+"""The style of every picture: colours that colour-blind readers tell apart, light and dark, and labels without markup."""
 
 import html
 import math
@@ -20,20 +20,21 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY = (
     "#d6a400",
     "#8a8a8a",
 )
-"""Okabe and Ito's colours (jfly.uni-koeln.de/color), blue and vermilion moved so far that both show on white and black."""
+"""Okabe and Ito's colours (jfly.uni-koeln.de/color), with blue and vermilion changed to show on white and on black."""
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Lines differ in these too, so that a printed page without colours can be read."""
+"""Lines differ in dashes too, so that a page printed without colours can be read."""
 MARKS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 AMOUNT = ((0.0, "#f4f4f2"), (1.0, "#f2a23c"))
-"""For amounts under a text, which is dark on all of it."""
+"""For amounts behind a dark text."""
 HEAT = ((0.0, "#414d6b"), (1 / 3, "#7c7b78"), (2 / 3, "#bcae6c"), (1.0, "#fee838"))
-"""For amounts: cividis (doi:10.1371/journal.pone.0199239), even for colour-blind eyes and monotone in grey, less its
-darkest quarter, which cannot be told from a dark page."""
+"""For amounts: cividis (doi:10.1371/journal.pone.0199239), even for colour-blind eyes and monotone in grey.
+
+Its darkest quarter is left out, since nobody could tell it from a dark page."""
 DIVERGING = ((0.0, "#e07b00"), (0.5, "#f4f4f2"), (1.0, "#2b7bba"))
 """For signed numbers, with 0 in the middle."""
 SIGNED_AMOUNT = ((0.0, "#f2a23c"), (0.5, "#f4f4f2"), (1.0, "#7db8e6"))
-"""The same under a text, which is dark on all of it."""
+"""For signed numbers behind a dark text."""
 LIGHT = {"font": "#1c1c1c", "paper": "#ffffff", "grid": "#e3e3e0", "zero": "#9a9a96"}
 DARK = {"font": "#e6e6e3", "paper": "#16181b", "grid": "#34373b", "zero": "#7d8085"}
 FAMILY = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
@@ -43,15 +44,15 @@ LONGEST = 60
 INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cs", "Zl", "Zp"))
 MAX_POINTS = 20_000
 FEW = 8
-"""Counts up to which each has a mark."""
+"""Up to so many counts, each has a mark."""
 TITLE_WIDTH = 14
-"""Characters in a line of a colour bar's title, which stands beside the picture."""
+"""Characters in a line of a colour bar's title."""
 LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
-"""A logarithmic axis with marks at 1, 2 and 5; without a format plotly writes 5 for 0.5 and for 50 alike."""
+"""A logarithmic axis with marks at 1, 2 and 5. Without a format plotly writes 5 for 0.5 and for 50 alike."""
 FEWEST = 1e-7
-"""The smallest share that an axis has a mark at."""
+"""The smallest share with a mark on an axis."""
 DETAIL = 0.001
-"""A logarithmic axis of shares that begins below this has marks at powers of ten alone."""
+"""A logarithmic axis of shares that begins below this marks powers of ten alone."""
 CATEGORIES = {"type": "category", "autorange": "reversed", "showgrid": False}
 """An axis of names, downwards, such as the numbers of features."""
 SMALL = 12
@@ -59,13 +60,13 @@ SMALL = 12
 
 
 def label(text: Any, longest: int = LONGEST) -> str:
-    """A text of a run as plotly may show it: no tag, no entity, no line break, nothing that turns or hides text."""
+    """A text of a run, safe for plotly: no tag, entity, line break, or character that turns or hides text."""
     # Plotly reads a few tags and entities in every label, and `%{…}` in templates.
     return html.escape(plain(text, longest), quote=False).replace("%{", "%&#123;")
 
 
 def plain(text: Any, longest: int = LONGEST) -> str:
-    """A text of a run in a title or a sentence, which whoever shows it escapes."""
+    """A text of a run for a title or a sentence. It is not escaped yet."""
     shown = visible(str(text))
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
@@ -139,9 +140,8 @@ def shares(least: float = 0.0) -> dict[str, Any]:
         steps = (1,) if least < DETAIL else (1, 2, 5)
         powers = [10.0**power for power in range(round(math.log10(FEWEST)), 1)]
         marks = [step * power for power in powers for step in steps if step * power <= 1]
-    texts = [
-        f"{100 * mark:g} %" if not mark or 100 * mark >= 1e-4 else f"{signed(100 * mark, '.0e')} %" for mark in marks
-    ]
+    percents = [100 * mark for mark in marks]
+    texts = [f"{signed(mark, '.0e') if 0 < mark < 1e-4 else f'{mark:g}'} %" for mark in percents]
     return {**({"type": "log"} if least else {}), "tickvals": marks, "ticktext": texts}
 
 
@@ -151,7 +151,7 @@ def counts(most: float) -> dict[str, Any]:
 
 
 def wholes(values: Iterable[int]) -> dict[str, Any]:
-    """An axis of positions or lengths: whole numbers, and no 6.5 between 6 and 7 where there are few."""
+    """An axis of positions or lengths: whole numbers, also where there are few of them."""
     found = list(values)
     few = max(found, default=0) - min(found, default=0) <= FEW
     return {"tickformat": ",d", **({"dtick": 1} if few else {})}
@@ -164,20 +164,20 @@ def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
 
 
 def colour_bar(title: str) -> dict[str, Any]:
-    """A colour bar, its title above it in short lines, which take no width from the picture."""
+    """A colour bar with its title above it, in lines so short that they take no width from the picture."""
     text = "<br>".join(wrapped(title, TITLE_WIDTH))
     return {"title": {"text": text, "side": "top"}, "thickness": 12, "lenmode": "fraction", "len": 1}
 
 
 def titles_apart(made: go.Figure) -> go.Figure:
-    """The figure with its axes' titles clear of the labels, once it has them; in place."""
+    """The figure, changed in place: the titles of its axes keep clear of the labels."""
     made.update_xaxes(title_standoff=8)
     made.update_yaxes(title_standoff=10)
     return made
 
 
 def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Figure:
-    """The figure with its title and sentence in it, for a file of its own; in place."""
+    """The figure, changed in place: its title and sentence are in it, for a file of its own."""
     lines = wrapped(says, 118)
     text = f"<b>{label(title, 120)}</b>" + "".join(
         f"<br><span style='font-size:{SMALL}px'>{label(line, 140)}</span>" for line in lines

@@ -1,4 +1,4 @@
-"""The parts of figures: lines, bands, points, bars and maps, which differ by more than colour."""
+"""The parts of figures: lines, bands, points, bars and maps. Lines and points differ by more than colour."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ import plotly.graph_objects as go
 from actkit.plots.style import BLUE, COLOURS, DASHES, DIVERGING, GREY, HEAT, MARKS, colour_bar
 
 ALONE = 0.25
-"""Half the width of a band that is known at one x alone, such as one layer."""
+"""Half the width of a band at a single x, such as one layer."""
 DOTTED = {"color": GREY, "dash": "dot", "width": 1}
-"""Where nothing would be: no effect, chance."""
+"""A line at no effect or at chance."""
 DIAGONAL = {"color": GREY, "dash": "dot"}
 CHANCE = "rgba(138,138,138,{})"
-"""Grey for areas where something lies by chance, of some opacity."""
+"""Grey of some opacity, for areas that chance covers."""
 
 
 def band(x: Iterable[Any], low: Iterable[Any], high: Iterable[Any], name: str, colour: str) -> list[Any]:
-    """An area between two lines: an interval, or what chance gives; at a single x a bar of some width."""
+    """An area between two lines: an interval, or the range of chance. At a single x it is a bar."""
     x, low, high = list(x), list(low), list(high)
     if len(x) == 1 and isinstance(x[0], int | float):
         x, low, high = [x[0] - ALONE, x[0] + ALONE], 2 * low, 2 * high
@@ -52,7 +52,7 @@ def line(x: Iterable[Any], y: Iterable[Any], name: str, number: int, **more: Any
 
 
 def points(x: Any, y: Any, hover: str, ids: Sequence[Any] | None, marker: dict[str, Any], **more: Any) -> go.Scatter:
-    """Points without a line; `ids` are what a click opens, and `customdata` in the text `hover`."""
+    """Points without a line. A click opens a point's entry of `ids`, which `hover` calls `customdata`."""
     marker = {"color": BLUE, **marker}
     return go.Scatter(x=x, y=y, mode="markers", marker=marker, customdata=ids, hovertemplate=hover, **more)
 
@@ -84,6 +84,6 @@ def heat_map(z: Any, x: Sequence[Any], y: Sequence[Any], hover: str, bar: dict[s
 
 
 def cosine_map(unit: npt.NDArray[Any], names: Sequence[str]) -> go.Heatmap:
-    """The cosines of every two of unit vectors [n, d_model], which have names."""
+    """The cosine of every two of some unit vectors [n, d_model], which have names."""
     signed = {"colorscale": DIVERGING, "zmin": -1, "zmax": 1}
     return heat_map(unit @ unit.T, names, names, "%{x} · %{y}: %{z:.3f}", colour_bar("cosine"), **signed)

@@ -31,8 +31,7 @@ from actkit.plots.dpo.projections import drift, pair, pca
 from actkit.plots.feature_dataset.all_features import l0, map_
 from actkit.plots.feature_dataset.chosen_feature import document, feature_shown, histogram_of
 from actkit.plots.feature_rows import position_rows
-from actkit.plots.picked import d_sae_of, layer_shown, sae_shown, sequence_shown
-from actkit.plots.picture import LackingError, Pick
+from actkit.plots.picture import LackingError, Pick, d_sae_of, layer_shown, sae_shown, sequence_shown
 from actkit.plots.reward_detect.chosen_feature import COMPARED, feature
 from actkit.plots.reward_detect.ranking import ENDS, forest, probes, replication, scores_of, volcano
 from actkit.plots.sae_extract import last, matrix, record, sides
@@ -144,10 +143,10 @@ def test_both_sides_of_a_concept_on_its_direction(run: Open) -> None:
     of = projected(own, Pick())
     table = own.to_pandas("directions")
     direction = np.array(
-        table[(table["hook_point"] == of.hook_point) & (table["method"] == of.method)]["direction"].iloc[0]
+        table[(table["hook_point"] == of.row["hook_point"]) & (table["method"] == of.method)]["direction"].iloc[0]
     )
     vectors = own.to_pandas("activations")
-    vectors = vectors[vectors["hook_point"] == of.hook_point]
+    vectors = vectors[vectors["hook_point"] == of.row["hook_point"]]
     vectors["value"] = [float(np.array(x, dtype=np.float64) @ direction) for x in vectors["activation"]]
     means = vectors.groupby("sequence_id")["value"].mean()
     texts = own.to_pandas("sequences")

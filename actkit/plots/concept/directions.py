@@ -1,5 +1,6 @@
 """Directions of a concept: how well they tell the sides apart, and where they agree with one another and with features."""
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -35,28 +36,17 @@ def layers(run: Source, _pick: Pick) -> Drawn:
         here = [row for row in rows if row["method"] == method]
         # Side by side, so that the intervals of one layer can be told apart.
         step = 0.012 * (max(x) - min(x) + 1) * (number - 1)
-        shown_as = line(
-            [row["layer"] + step for row in here], [row["auroc_heldout"] for row in here], label(method), number
-        )
-        bars = error_bars(*([row[f"auroc_heldout{end}"] for row in here] for end in ("", "_low", "_high")))
+        aurocs, lows, highs = ([row[f"auroc_heldout{end}"] for row in here] for end in ("", "_low", "_high"))
+        shown_as = line([row["layer"] + step for row in here], aurocs, label(method), number)
         hover = "layer %{x:.0f}: %{y:.3f}<extra>" + label(method) + "</extra>"
-        made.add_trace(shown_as.update(error_y=bars, hovertemplate=hover))
+        made.add_trace(shown_as.update(error_y=error_bars(aurocs, lows, highs), hovertemplate=hover))
     best = about["chosen"].get(about["method"])
     if best:
-        made.add_vline(
-            x=best["layer"],
-            line={"color": GREY, "dash": "dot", "width": 1.5},
-            annotation_text="chosen",
-            annotation_position="bottom right",
-        )
+        dotted = {"color": GREY, "dash": "dot", "width": 1.5}
+        made.add_vline(best["layer"], line=dotted, annotation_text="chosen", annotation_position="bottom right")
     layer_axis(made, x)
-    made.update_yaxes(
-        title="held-out AUROC",
-        range=[
-            min(0.2, *(row["auroc_heldout"] for row in rows), *(row["random_low"] or 1 for row in shown)) - 0.03,
-            1.03,
-        ],
-    )
+    least = min(0.2, *(row["auroc_heldout"] for row in rows), *(row["random_low"] or 1 for row in shown))
+    made.update_yaxes(title="held-out AUROC", range=[least - 0.03, 1.03])
     said = f"; chosen on validation pairs: layer {best['layer']}, {interval(best)} on the test pairs" if best else ""
     n = shown[0]["n_heldout"]
     return Drawn(
@@ -74,9 +64,7 @@ def directions(run: Source, pick: Pick) -> Drawn:
     needs(run, "directions")
     rows = [row for row in run.table("directions").to_pylist() if row["direction"]]
     width = len(rows[0]["direction"]) if rows else 0
-    rows = sorted(
-        (row for row in rows if len(row["direction"]) == width), key=lambda row: (row["method"], row["layer"])
-    )
+    rows = sorted((row for row in rows if len(row["direction"]) == width), key=itemgetter("method", "layer"))
     if not rows:
         raise LackingError("This run has no direction.", "two stems at least")
     vectors = np.array([row["direction"] for row in rows])
@@ -86,16 +74,13 @@ def directions(run: Source, pick: Pick) -> Drawn:
     made.add_trace(cosine_map(vectors, names), row=1, col=1)
     made.update_xaxes(tickangle=-60, type="category", showgrid=False, row=1, col=1)
     made.update_yaxes(**CATEGORIES, row=1, col=1)
+    said = ""
     if near:
+        said = f", and the {len(near)} features nearest to {plain(near[0]['method'])} at layer {near[0]['layer']}"
         ids, cosines = ([row[name] for row in near] for name in ("feature_id", "cosine"))
         made.add_trace(feature_bars(ids, cosines, showlegend=False), row=1, col=2)
         made.update_xaxes(title="cosine with its decoder row", row=1, col=2)
         made.update_yaxes(title="feature", **CATEGORIES, row=1, col=2)
-    said = (
-        f", and the {len(near)} features nearest to {plain(near[0]['method'])} at layer {near[0]['layer']}"
-        if near
-        else ""
-    )
     return Drawn(
         made,
         "Do methods and layers find the same direction?",
@@ -109,11 +94,8 @@ def directions(run: Source, pick: Pick) -> Drawn:
 def _nearest(run: Source, pick: Pick) -> list[dict[str, Any]]:
     if "direction_features" not in run.tables:
         return []
-    rows: list[dict[str, Any]] = run.table("direction_features").to_pylist()
     method = run.facts["concept"]["method"]
-    here = [row for row in rows if row["method"] == method and pick.layer in (None, row["layer"])]
-    if not here:
-        return []
-    first = here[0]
-    same = [row for row in here if row["sae"] == first["sae"] and row["layer"] == first["layer"]]
-    return sorted(same, key=lambda row: row["rank"])[:NEAREST]
+    rows = [row for row in run.table("direction_features").to_pylist() if row["method"] == method]
+    here = [row for row in rows if pick.layer in (None, row["layer"])]
+    same = [row for row in here if row["sae"] == here[0]["sae"] and row["layer"] == here[0]["layer"]]
+    return sorted(same, key=itemgetter("rank"))[:NEAREST]

@@ -14,8 +14,9 @@ from actkit.numerals import percent, signed
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, columns_of, needs
 from actkit.plots.style import BLUE, COLOURS, MARKS, MAX_POINTS, ORANGE, figure, label, wholes
 from actkit.plots.traces import diagonal, points
-from actkit.runs.reader import is_special, parts, rows_of, special_keys
+from actkit.runs.reader import Ints, is_special, parts, rows_of, special_keys
 
+Floats = npt.NDArray[np.float64]
 WARN = 0.5
 """Spearman correlation with length above which a direction may be one of length."""
 
@@ -28,25 +29,16 @@ def projections(run: Source, pick: Pick) -> Drawn:
     bins = {"start": float(edges[0]), "end": float(edges[-1]) + 1e-9, "size": float(edges[1] - edges[0]) or 1.0}
     made = figure()
     for values, name, colour in ((of.positive, "positive", BLUE), (of.negative, "negative", ORANGE)):
-        made.add_trace(
-            go.Histogram(
-                x=values,
-                name=name,
-                marker={"color": colour, "pattern": {"shape": "" if name == "positive" else "/"}},
-                opacity=0.65,
-                xbins=bins,
-            )
-        )
+        marker = {"color": colour, "pattern": {"shape": "" if name == "positive" else "/"}}
+        made.add_trace(go.Histogram(x=values, name=name, marker=marker, opacity=0.65, xbins=bins))
     made.update_layout(barmode="overlay")
     made.update_xaxes(title=f"projection on {label(of.method)} at layer {of.layer}")
     made.update_yaxes(title="texts")
-    above = _auroc(of.positive, of.negative)
-    row = chosen(run, pick)
-    known = row["layer"] == of.layer and of.held_out and row["auroc_heldout"] is not None
+    known = of.held_out and of.row["auroc_heldout"] is not None
     return Drawn(
         made,
         f"Both sides along the direction, at layer {of.layer}",
-        f"{of.which}; a positive text projects higher than a negative one with chance {interval(row) if known else f'{above:.3f}'}.",
+        f"{of.which}; a positive text projects higher than a negative one with chance {interval(of.row) if known else f'{_auroc(of):.3f}'}.",
         f"SELECT direction FROM 'RUN/directions/*.parquet' WHERE layer = {of.layer} AND method = '{of.method}'\n"
         "-- projected: the activations of the same layer, times it",
     )
@@ -64,13 +56,10 @@ def length(run: Source, pick: Pick) -> Drawn:
     made.update_xaxes(title="tokens of the text", **wholes(int(n) for side in of.tokens for n in side))
     made.update_yaxes(title=f"projection on {label(of.method)} at layer {of.layer}")
     r = float(np.nan_to_num(spearman(np.concatenate([of.positive, of.negative]), np.concatenate(of.tokens))))
-    row = chosen(run, pick)
-    adjusted = row.get("auroc_length_adjusted")
+    adjusted = of.row.get("auroc_length_adjusted")
     said = f" Within texts of about equal length the AUROC is {adjusted:.3f}." if adjusted is not None else ""
     warning = " It may be a direction of length." if abs(r) > WARN else ""
-    extra = (
-        ", spearman_length, auroc_length_adjusted" if "spearman_length" in columns_of(run, "direction_scores") else ""
-    )
+    extra = ", spearman_length, auroc_length_adjusted" if "spearman_length" in of.row else ""
     return Drawn(
         made,
         f"Does the direction follow length? Layer {of.layer}",
@@ -100,30 +89,21 @@ def pairs(run: Source, pick: Pick) -> Drawn:
     )
 
 
-def _auroc(positive: Any, negative: Any) -> float:
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(positive, negative).statistic) / (len(positive) * len(negative))
-
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-
 @dataclass(frozen=True)
 class Projected:
-    """Pairs [n], and what both sides project to."""
+    """Pairs [n], and the projections of both sides."""
 
     layer: int
-    hook_point: str
     method: str
+    row: Mapping[str, Any]
+    """What `direction_scores` says of the direction."""
     records: Ints
     positive: Floats
     negative: Floats
     tokens: tuple[Ints, Ints]
     """Tokens of the positive and of the negative text."""
     held_out: bool
-    """Whether only test pairs are here; else the run does not say which they are."""
+    """Whether only test pairs are here. Otherwise the run does not say which they are."""
 
     @property
     def which(self) -> str:
@@ -133,18 +113,19 @@ class Projected:
 
 
 def chosen(run: Source, pick: Pick) -> dict[str, Any]:
-    """The row of `direction_scores` of the method that the run shows, at the chosen layer or the one that is picked."""
+    """The row of `direction_scores` of the run's method, at the layer that was picked or that the run chose."""
     needs(run, "direction_scores")
     about = run.facts["concept"]
     rows = [row for row in run.table("direction_scores").to_pylist() if row["method"] == about["method"]]
     best = about["chosen"].get(about["method"])
-    wanted = pick.layer if pick.layer is not None else best["layer"] if best else rows[0]["layer"]
-    found = next((row for row in rows if row["layer"] == wanted), None)
-    if found is None:
-        raise LackingError(f"This run has no direction at layer {wanted}.", "direction_scores lists them")
-    if best is not None and pick.layer is None:
-        return next((row for row in rows if row["hook_point"] == best["hook_point"]), found)
-    return dict(found)
+    if pick.layer is not None:
+        rows = [row for row in rows if row["layer"] == pick.layer]
+    elif best:
+        rows = [row for row in rows if row["hook_point"] == best["hook_point"]]
+    if not rows:
+        where = "" if pick.layer is None else f" at layer {pick.layer}"
+        raise LackingError(f"This run has no direction{where}.", "direction_scores lists them")
+    return dict(rows[0])
 
 
 def direction_of(run: Source, row: Mapping[str, Any]) -> Floats:
@@ -157,12 +138,10 @@ def direction_of(run: Source, row: Mapping[str, Any]) -> Floats:
 def projected(run: Source, pick: Pick) -> Projected:
     """The test pairs on the chosen direction."""
     row = chosen(run, pick)
-    needs(run, "directions")
-    needs(run, "activations")
+    needs(run, "directions", "activations")
     last_only = run.facts["options"].get("positions") == "all"
     values = _projections(run, row["hook_point"], direction_of(run, row), last_only)
-    names = columns_of(run, "sequences")
-    split = ["split"] if "split" in names else []
+    split = ["split"] if "split" in columns_of(run, "sequences") else []
     sequences = run.table("sequences", ["sequence_id", "record_id", "side", "label", "n_tokens", *split]).to_pylist()
     pairs: dict[int, dict[str, dict[str, Any]]] = {}
     for sequence in sequences:
@@ -177,8 +156,8 @@ def projected(run: Source, pick: Pick) -> Projected:
     a, b = ([sides[side] for sides in shown.values()] for side in ("positive", "negative"))
     return Projected(
         row["layer"],
-        row["hook_point"],
         row["method"],
+        row,
         np.array(list(shown), dtype=np.int64),
         np.array([values[sequence["sequence_id"]] for sequence in a]),
         np.array([values[sequence["sequence_id"]] for sequence in b]),
@@ -188,10 +167,9 @@ def projected(run: Source, pick: Pick) -> Projected:
 
 
 def _projections(run: Source, point: str, direction: Floats, last_only: bool) -> dict[int, float]:
-    """sequence_id → projection of what its direction is of: the mean of the stored positions, or the last one.
+    """sequence_id → projection of the mean of its stored positions, or of the last one: as directions are fitted.
 
-    Special tokens and sinks are left out of a mean where anything else is there, as they are where directions are
-    fitted.
+    A mean leaves special tokens and sinks out where anything else is there.
     """
     found: dict[int, float] = {}
     for part in parts(run.path, "activations"):
@@ -210,7 +188,13 @@ def _projections(run: Source, point: str, direction: Floats, last_only: bool) ->
     return found
 
 
-def interval(row: dict[str, Any]) -> str:
+def _auroc(of: Projected) -> float:
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(of.positive, of.negative).statistic) / len(of.records) ** 2
+
+
+def interval(row: Mapping[str, Any]) -> str:
     """The held-out AUROC of a row with its interval, for a sentence."""
     low, high = row.get("auroc_heldout_low"), row.get("auroc_heldout_high")
     return f"{row['auroc_heldout']:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")

@@ -1,5 +1,6 @@
 """Chosen − rejected of every preference pair at one hook point, and both sides' projections token by token."""
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.pair_vectors import SIDES, PreferencePairs, pairs_of, response_means
-from actkit.plots.picked import layer_shown
-from actkit.plots.picture import LackingError, Pick, Source, needs
-from actkit.runs.reader import Rows, is_special, keys_of, parts, rows_of, special_keys
+from actkit.analysis.pair_vectors import SIDES, pairs_of, response_means
+from actkit.plots.picture import LackingError, Pick, Source, layer_shown, needs
+from actkit.runs.reader import Ints, Rows, is_special, keys_of, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
 MOST_PAIRS = 2_000
@@ -19,25 +19,14 @@ SIGNS = 400
 """Random exchanges of sides that a null band is made of."""
 
 
-def rows_of_pairs(run: Source) -> list[dict[str, Any]]:
-    """The table `pairs`."""
-    needs(run, "pairs")
-    found: list[dict[str, Any]] = run.table("pairs").to_pylist()
-    return found
-
-
 def layer_of(run: Source, pick: Pick) -> tuple[int, str]:
     """The layer that pictures of one layer show. Raises LackingError."""
-    needs(run, "activations")
-    needs(run, "pairs")
+    needs(run, "activations", "pairs")
     table = run.table("pair_diffs", ["layer", "hook_point"]) if "pair_diffs" in run.tables else None
-    if table is None or not len(table):
+    known = [] if table is None else table.group_by(table.column_names).aggregate([]).to_pylist()
+    if not known:
         raise LackingError("This run has no pair differences.", "--positions all stores what they need")
-    known = {
-        (group["layer"], group["hook_point"])
-        for group in table.group_by(["layer", "hook_point"]).aggregate([]).to_pylist()
-    }
-    return layer_shown(run, pick, sorted(known))
+    return layer_shown(run, pick, sorted((group["layer"], group["hook_point"]) for group in known))
 
 
 @dataclass(frozen=True)
@@ -56,60 +45,36 @@ class LayerDifferences:
 
 
 def layer_differences(run: Source) -> list[LayerDifferences]:
-    """Every hook point's mean difference and what chance gives; memory does not grow with the pairs."""
-    sums: dict[tuple[int, str], dict[str, Any]] = {}
-    for part in parts(run.path, "activations"):
-        pairs, special = pairs_of(run.path, part), special_keys(run.path, part)
-        for rows in rows_of(part):
-            records, differences, scale = _differences(pairs, rows, special)
-            if not len(records):
-                continue
-            here = sums.setdefault((rows.layer, rows.hook_point), {"n": 0, "sum": 0.0, "signed": 0.0, "scale": 0.0})
-            here["n"] += len(records)
-            here["sum"] = here["sum"] + differences.sum(axis=0)
-            here["signed"] = here["signed"] + _signs(records) @ differences
-            here["scale"] += scale
+    """Every hook point's mean difference and what chance gives. Memory does not grow with the pairs."""
+    sums: dict[tuple[int, str], tuple[Any, ...]] = {}
+    for rows, records, differences, scale in _differences(run):
+        own = (len(records), differences.sum(axis=0), _signs(records) @ differences, scale)
+        key = (rows.layer, rows.hook_point)
+        sums[key] = tuple(map(operator.add, sums[key], own)) if key in sums else own
     found = []
-    for (layer, point), here in sorted(sums.items()):
-        null = np.linalg.norm(here["signed"], axis=1) / here["n"]
-        scale = here["scale"] / here["n"]
-        found.append(LayerDifferences(layer, point, here["n"], here["sum"] / here["n"], null, scale))
-    if not found:
-        raise LackingError("No pair of this run has stored activations on both sides.", "--positions all stores them")
+    for (layer, point), (n, total, exchanged, scale) in sorted(sums.items()):
+        null = np.linalg.norm(exchanged, axis=1) / n
+        found.append(LayerDifferences(layer, point, n, total / n, null, scale / n))
     return found
 
 
-def differences_at(run: Source, hook_point: str) -> tuple[npt.NDArray[np.int64], Floats]:
+def differences_at(run: Source, hook_point: str) -> tuple[Ints, Floats]:
     """record_id [n] and chosen − rejected [n, d_model] of the first MOST_PAIRS pairs, of the response means."""
-    ids, vectors, n = [], [], 0
-    for part in parts(run.path, "activations"):
-        pairs, special = pairs_of(run.path, part), special_keys(run.path, part)
-        for rows in rows_of(part, hook_point):
-            records, differences, _ = _differences(pairs, rows, special)
-            ids.append(records)
-            vectors.append(differences)
-            n += len(records)
-        if n >= MOST_PAIRS:
+    ids: list[Ints] = []
+    vectors: list[Floats] = []
+    for _, records, differences, _ in _differences(run, hook_point):
+        ids.append(records)
+        vectors.append(differences)
+        if sum(map(len, ids)) >= MOST_PAIRS:
             break
-    if not n:
-        raise LackingError("No pair of this run has stored activations on both sides.", "--positions all stores them")
     return np.concatenate(ids)[:MOST_PAIRS], np.concatenate(vectors)[:MOST_PAIRS]
 
 
-@dataclass(frozen=True)
-class Drift:
-    """One side of one pair after the divergence."""
+def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats]) -> Iterator[tuple[str, Ints, Floats]]:
+    """Each side of the first MOST_PAIRS pairs: its name, tokens after the divergence [n], and their projections [n].
 
-    record_id: int
-    side: str
-    offsets: npt.NDArray[np.int64]
-    """Tokens after the divergence."""
-    values: Floats
-    """Projection of each on the direction."""
-
-
-def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats]) -> Iterator[Drift]:
-    """Both sides of the first MOST_PAIRS pairs, each on the direction that its own half of the pairs did not make."""
+    A pair is projected on the direction that its own half of the pairs did not make.
+    """
     n = 0
     for part in parts(run.path, "activations"):
         pairs = pairs_of(run.path, part)
@@ -126,10 +91,10 @@ def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats]) -> I
                     window = np.array([first, max(first, int(pairs.response[side][1][number]))])
                     here = slice(*np.searchsorted(keys, keys_of(np.repeat(sequence, 2), window)).tolist())
                     values = rows.activations[here].astype(np.float64) @ directions[record % 2]
-                    yield Drift(record, side, rows.positions[here] - first, values)
+                    yield side, rows.positions[here] - first, values
 
 
-def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats, Floats]:
+def halves(records: Ints, differences: Floats) -> tuple[Floats, Floats]:
     """Unit mean differences for even and for odd records, each of the other half alone."""
     found = []
     for half in (0, 1):
@@ -139,19 +104,30 @@ def halves(records: npt.NDArray[np.int64], differences: Floats) -> tuple[Floats,
     return found[0], found[1]
 
 
-def _differences(
-    pairs: PreferencePairs, rows: Rows, special: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], Floats, float]:
-    ids, found, scale = [], [], 0.0
-    for here, means, counts in response_means(pairs, rows, ~is_special(rows, special)):
-        both = (counts > 0).all(axis=1)
-        ids.append(pairs.record_ids[here][both])
-        found.append(means[both, 0] - means[both, 1])
-        scale += float(np.linalg.norm(means[both], axis=2).sum()) / 2
-    width = rows.activations.shape[1]
-    return np.concatenate([np.zeros(0, np.int64), *ids]), np.concatenate([np.zeros((0, width)), *found]), scale
+def _differences(run: Source, hook_point: str | None = None) -> Iterator[tuple[Rows, Ints, Floats, float]]:
+    """Rows with pairs [n] of which both sides are stored: their differences [n, width], and the summed norm of their means.
+
+    Raises LackingError where there are none.
+    """
+    some = False
+    for part in parts(run.path, "activations"):
+        pairs, special = pairs_of(run.path, part), special_keys(run.path, part)
+        for rows in rows_of(part, hook_point):
+            ids: list[Ints] = []
+            found: list[Floats] = []
+            scale = 0.0
+            for here, means, counts in response_means(pairs, rows, ~is_special(rows, special)):
+                both = (counts > 0).all(axis=1)
+                ids.append(pairs.record_ids[here][both])
+                found.append(means[both, 0] - means[both, 1])
+                scale += float(np.linalg.norm(means[both], axis=2).sum()) / 2
+            if any(map(len, ids)):
+                some = True
+                yield rows, np.concatenate(ids), np.concatenate(found), scale
+    if not some:
+        raise LackingError("No pair of this run has stored activations on both sides.", "--positions all stores them")
 
 
-def _signs(records: npt.NDArray[np.int64]) -> Floats:
+def _signs(records: Ints) -> Floats:
     """[SIGNS, n] of +1 and -1, the same for a record wherever it stands."""
     return np.array([np.random.default_rng([7, int(record)]).choice((-1.0, 1.0), SIGNS) for record in records]).T

@@ -1,7 +1,6 @@
 """Preference pairs: how far the sides are apart, where they part, and tokens and pairs along directions."""
 
 import collections
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,7 +9,8 @@ import pyarrow.compute as pc
 from actkit.analysis.length import spearman
 from actkit.analysis.pair_vectors import SIDES
 from actkit.numerals import percent, signed
-from actkit.plots.dpo.pair_vectors import differences_at, drifts, halves, layer_differences, layer_of, rows_of_pairs
+from actkit.plots.capture import vectors_of
+from actkit.plots.dpo.pair_vectors import differences_at, drifts, halves, layer_differences, layer_of
 from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs
 from actkit.plots.strip import strip
 from actkit.plots.style import (
@@ -29,17 +29,15 @@ from actkit.plots.style import (
     wholes,
 )
 from actkit.plots.traces import band, line, points
-from actkit.runs.by_sequence import parts_of_sequence, sequences_of
-from actkit.runs.reader import rows_of
+from actkit.runs.by_sequence import sequences_of
 
 BINS = 40
+TOKENS = 40
 
 
 def layers(run: Source, _pick: Pick) -> Drawn:
     """Differences by layer, and the mean difference beside what exchanged sides give."""
-    needs(run, "pair_diffs")
-    needs(run, "pairs")
-    needs(run, "activations")
+    needs(run, "pair_diffs", "pairs", "activations")
     table = run.table("pair_diffs", ["layer", "divergence_diff_norm", "response_diff_norm"]).to_pandas()
     means = layer_differences(run)
     scale = {layer.layer: layer.scale for layer in means}
@@ -76,7 +74,8 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 def divergence(run: Source, _pick: Pick) -> Drawn:
     """Where in the answer the pairs part, and how many have which status."""
-    rows = rows_of_pairs(run)
+    needs(run, "pairs")
+    rows = run.table("pairs").to_pylist()
     at = [
         row["chosen_divergence"] - row["chosen_response_start"]
         for row in rows
@@ -118,16 +117,15 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
     )
 
 
-TOKENS = 40
-
-
 def pca(run: Source, pick: Pick) -> Drawn:
     """The pair differences' first two principal components, uncentred and centred, coloured by length difference."""
     layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point)
     if len(records) < 3:
         raise LackingError("Principal components need three pairs.", "more pairs")
-    lengths = {row["record_id"]: row["chosen_length"] - row["rejected_length"] for row in rows_of_pairs(run)}
+    lengths = {
+        row["record_id"]: row["chosen_length"] - row["rejected_length"] for row in run.table("pairs").to_pylist()
+    }
     longer = np.array([lengths.get(int(record), 0) for record in records], dtype=np.float64)
     made = panels(2, ("uncentred: holds the mean difference", "centred: what varies around it"), height=440)
     limit = float(np.quantile(np.abs(longer), 0.95)) or 1.0
@@ -166,11 +164,11 @@ def pair(run: Source, pick: Pick) -> Drawn:
     """One pair after its divergence, coloured by projection on the mean difference."""
     layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point)
-    whole = rows_of_pairs(run)
-    usable = [
-        pair for pair in whole if pick.record == pair["record_id"] or (pick.record is None and pair["status"] == "ok")
-    ]
-    row = next(iter(usable), None)
+    pairs = run.table("pairs").to_pylist()
+    row = next(
+        (row for row in pairs if pick.record == row["record_id"] or (pick.record is None and row["status"] == "ok")),
+        None,
+    )
     if row is None:
         raise LackingError("This run has no such pair with two answers that part.", "actkit show lists them")
     wanted = int(row["record_id"])
@@ -183,7 +181,8 @@ def pair(run: Source, pick: Pick) -> Drawn:
     for side in (name for name in SIDES if name in ids):
         text, first = texts[ids[side]], row[f"{side}_divergence"]
         first = text.row["start"] if first is None else first
-        values = _projections(run, ids[side], point, direction)
+        positions, vectors = vectors_of(run, ids[side], point)
+        values = dict(zip(positions.tolist(), (vectors @ direction).tolist(), strict=True)) if len(vectors) else {}
         boxes = [box for box in text.boxes if box.first >= first]
         rows.append((side, [box.text for box in boxes], [values.get(box.last) for box in boxes]))
     known = [value for _, _, values in rows for value in values if value is not None]
@@ -207,10 +206,10 @@ def drift(run: Source, pick: Pick) -> Drawn:
     records, differences = differences_at(run, point)
     directions = halves(records, differences)
     sums: dict[str, list[list[float]]] = {side: [[] for _ in range(TOKENS)] for side in SIDES}
-    for drift in drifts(run, point, directions):
-        for offset, value in zip(drift.offsets, drift.values, strict=True):
+    for side, offsets, values in drifts(run, point, directions):
+        for offset, value in zip(offsets[:TOKENS].tolist(), values.tolist(), strict=False):
             if offset < TOKENS:
-                sums[drift.side][int(offset)].append(float(value))
+                sums[side][offset].append(value)
     made = figure()
     for number, side in enumerate(SIDES):
         kept = [(at, np.array(values)) for at, values in enumerate(sums[side]) if len(values) >= 5]
@@ -230,13 +229,3 @@ def drift(run: Source, pick: Pick) -> Drawn:
         "pair is projected on the mean of the other half of the pairs, and a token is shown where five pairs or more reach it.",
         f"SELECT a.sequence_id, a.position, a.activation FROM 'RUN/activations/*.parquet' a WHERE a.layer = {layer}",
     )
-
-
-def _projections(run: Source, sequence: int, point: str, direction: Any) -> dict[int, float]:
-    found: dict[int, float] = {}
-    for part in parts_of_sequence(run.path, "activations", sequence):
-        for rows in rows_of(part, point):
-            here = rows.sequence_ids == sequence
-            values = rows.activations[here].astype(np.float64) @ direction
-            found |= dict(zip(rows.positions[here].tolist(), values.tolist(), strict=True))
-    return found

@@ -1,18 +1,18 @@
 """All features of an SAE on a corpus: how often and how strongly each is active, how many are at once, and which a token has."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
 from actkit.numerals import percent
-from actkit.plots.feature_rows import position_rows
-from actkit.plots.picked import d_sae_of, sae_shown
-from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs, sql
+from actkit.plots.feature_rows import Floats, position_rows
+from actkit.plots.picture import Drawn, LackingError, Pick, Source, d_sae_of, needs, sae_shown, sql
 from actkit.plots.style import BLUE, LOG, MAX_POINTS, ORANGE, figure, panels, plain, shares, visible, wholes
 from actkit.plots.traces import DIAGONAL, band, line, points
+from actkit.runs.reader import Ints
 
 DENSE = 0.1
 """Density above which a feature is called dense, as in the report of SAE health."""
@@ -47,7 +47,7 @@ def map_(run: Source, pick: Pick) -> Drawn:
 def l0(run: Source, pick: Pick) -> Drawn:
     """Active features by position, and the histogram of densities."""
     sae = sae_shown(run, pick)
-    tallies: list[npt.NDArray[np.int64]] = [np.zeros(1024, dtype=np.int64) for _ in range(POSITIONS)]
+    tallies: list[Ints] = [np.zeros(1024, dtype=np.int64) for _ in range(POSITIONS)]
     for rows in position_rows(run, sae, with_features=False):
         for position in range(POSITIONS):
             here = rows.n_active[(rows.positions == position) & ~rows.is_special]
@@ -125,42 +125,36 @@ def search(run: Source, pick: Pick) -> Drawn:
     )
 
 
+@dataclass(frozen=True)
 class TokenFeatures:
-    """How every feature [d_sae] does as a detector of one token's text."""
+    """How well every feature [d_sae] detects one token's text."""
 
-    def __init__(self, hits: npt.NDArray[np.int64], active: npt.NDArray[np.int64], n_tokens: int) -> None:
-        self.hits, self.active, self.n_tokens = hits, active, n_tokens
-
-    @property
-    def recall(self) -> npt.NDArray[np.float64]:
-        """Share of the tokens with that text on which it is active."""
-        return self.hits / max(self.n_tokens, 1)
-
-    @property
-    def precision(self) -> npt.NDArray[np.float64]:
-        """Share of the tokens on which it is active that have that text."""
-        found: npt.NDArray[np.float64] = self.hits / np.maximum(self.active, 1)
-        return found
-
-    @property
-    def f1(self) -> npt.NDArray[np.float64]:
-        """Their harmonic mean."""
-        found: npt.NDArray[np.float64] = 2 * self.hits / np.maximum(self.active + self.n_tokens, 1)
-        return found
+    n_tokens: int
+    """Tokens with that text."""
+    hits: Ints
+    """Of these, the tokens on which the feature is active."""
+    active: Ints
+    """All tokens on which the feature is active."""
+    recall: Floats
+    """Share of the tokens with that text on which the feature is active."""
+    precision: Floats
+    """Share of the tokens on which the feature is active that have that text."""
+    f1: Floats
+    """The harmonic mean of both."""
 
 
 def features_of_token(run: Source, sae: str, token: str) -> TokenFeatures:
-    """How the features of one SAE do as detectors of a token's text; special tokens are left out."""
+    """How well the features of one SAE detect a token's text. Special tokens are left out."""
     d_sae = d_sae_of(run, sae)
     hits, active, n = np.zeros(d_sae, dtype=np.int64), np.zeros(d_sae, dtype=np.int64), 0
     for rows in position_rows(run, sae):
         keep = ~rows.is_special
         same = keep & (rows.tokens == token)
         n += int(same.sum())
-        owner = np.repeat(np.arange(len(keep)), rows.lengths)
-        active += np.bincount(rows.feature_ids[keep[owner]], minlength=d_sae)
-        hits += np.bincount(rows.feature_ids[same[owner]], minlength=d_sae)
-    return TokenFeatures(hits, active, n)
+        active += rows.counts(keep, d_sae)
+        hits += rows.counts(same, d_sae)
+    f1 = 2 * hits / np.maximum(active + n, 1)
+    return TokenFeatures(n, hits, active, hits / max(n, 1), hits / np.maximum(active, 1), f1)
 
 
 def _common_token(run: Source) -> str:

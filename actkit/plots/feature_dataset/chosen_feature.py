@@ -8,8 +8,18 @@ import pyarrow.compute as pc
 
 from actkit.numerals import percent
 from actkit.plots.feature_dataset.all_features import DENSE, EXACT, stats_of
-from actkit.plots.picked import d_sae_of, sae_shown, sequence_shown
-from actkit.plots.picture import Drawn, LackingError, Pick, Source, columns_of, needs, sql
+from actkit.plots.picture import (
+    Drawn,
+    LackingError,
+    Pick,
+    Source,
+    columns_of,
+    d_sae_of,
+    needs,
+    sae_shown,
+    sequence_shown,
+    sql,
+)
 from actkit.plots.strip import MOST, strip
 from actkit.plots.style import BLUE, LOG, counts, figure, plain
 from actkit.runs.by_feature import positions_of_feature
@@ -20,7 +30,7 @@ BINS = 40
 
 
 def feature(run: Source, pick: Pick) -> Drawn:
-    """One feature's activations, and what they are on."""
+    """The histogram of one feature's activations."""
     sae, number = feature_shown(run, pick)
     bins, most = histogram_of(run, sae, number)
     edges = np.linspace(0, most, len(bins) + 1)
@@ -40,18 +50,15 @@ def feature(run: Source, pick: Pick) -> Drawn:
         **({**LOG, "dtick": 1, "range": [-0.3, np.log10(max(bins)) + 0.1]} if wide else counts(max(bins))),
     )
     row = _row(run, sae, number)
-    said = (
-        EXACT
-        if row and row.get("histogram")
-        else "Exact over the run's tokens, special ones included; there is no interval."
-    )
-    rate = (
-        f", {percent(row['density'], _n_tokens(row))} of the tokens" if row and row.get("density") is not None else ""
-    )
+    said, rate = "Exact over the run's tokens, special ones included; there is no interval.", ""
+    if row and row.get("histogram"):
+        said, density = EXACT, row.get("density")
+        n_tokens = round(row.get("n_active", 0) / density) if density else 0
+        rate = "" if density is None else f", {percent(density, n_tokens)} of the tokens"
     return Drawn(
         made,
         f"Feature {number}: how strongly it is active",
-        f"{int(sum(bins)):,} tokens on which feature {number} of {plain(sae)} is active{rate if said is EXACT else ''}; largest activation {most:.3g}. {said}",
+        f"{int(sum(bins)):,} tokens on which feature {number} of {plain(sae)} is active{rate}; largest activation {most:.3g}. {said}",
         f"SELECT least(floor(activation / {most:.6g} * {len(bins)}), {len(bins) - 1}) AS bin, count(*) FROM 'RUN/feature_positions/*.parquet'\n"
         f"WHERE sae = '{sql(sae)}' AND feature_id = {number} GROUP BY 1 ORDER BY 1",
     )
@@ -84,7 +91,10 @@ def document(run: Source, pick: Pick) -> Drawn:
 
 
 def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
-    """The feature that was picked, or of those that are not dense the one of the largest activation × count."""
+    """The SAE and the feature that was picked; else the one of the largest activation × √density, dense ones left out.
+
+    Raises LackingError.
+    """
     sae = sae_shown(run, pick)
     if pick.feature is not None:
         d_sae = d_sae_of(run, sae)
@@ -98,7 +108,7 @@ def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
 
 
 def histogram_of(run: Source, sae: str, number: int) -> tuple[list[int], float]:
-    """Counts of a feature's activations in equal bins between 0 and its largest, and that."""
+    """Counts of a feature's activations in equal bins from 0 to its largest one, and the largest one."""
     row = _row(run, sae, number)
     if row and row.get("histogram") and row.get("max"):
         return list(row["histogram"]), float(row["max"])
@@ -112,17 +122,7 @@ def histogram_of(run: Source, sae: str, number: int) -> tuple[list[int], float]:
 def _row(run: Source, sae: str, number: int) -> dict[str, Any] | None:
     if "feature_stats" not in run.tables:
         return None
-    names = [
-        name
-        for name in ("sae", "feature_id", "n_active", "density", "max", "histogram")
-        if name in columns_of(run, "feature_stats")
-    ]
-    table = run.table("feature_stats", names)
+    wanted = ("sae", "feature_id", "n_active", "density", "max", "histogram")
+    table = run.table("feature_stats", [name for name in columns_of(run, "feature_stats") if name in wanted])
     here = table.filter(pc.and_(pc.equal(table["sae"], sae), pc.equal(table["feature_id"], number)))
-    found: dict[str, Any] | None = here.to_pylist()[0] if len(here) else None
-    return found
-
-
-def _n_tokens(row: dict[str, Any]) -> int:
-    """How many tokens a feature's density is a share of."""
-    return round(row.get("n_active", 0) / row["density"]) if row["density"] else 0
+    return next(iter(here.to_pylist()), None)

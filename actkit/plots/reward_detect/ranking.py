@@ -7,14 +7,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from actkit.numerals import signed
-from actkit.plots.picked import sae_shown
-from actkit.plots.picture import Drawn, LackingError, Pick, Source, needs, sql
+from actkit.plots.picture import Drawn, LackingError, Pick, Source, columns_of, needs, sae_shown, sql
 from actkit.plots.style import BLUE, CATEGORIES, COLOURS, GREY, MARKS, MAX_POINTS, ORANGE, figure, plain
 from actkit.plots.traces import CHANCE, DIAGONAL, DOTTED, diagonal, error_bars, points
 
 ENDS = 10
 """Features of a forest at either end of the ranking."""
 SCORES = "SELECT {} FROM 'RUN/feature_scores/*.parquet' WHERE sae = '{}' ORDER BY rank"
+HELD_OUT = "auroc_heldout, auroc_heldout_low, auroc_heldout_high"
 UNTESTED = "No feature has a p: no label of the texts that have one can be exchanged."
 METHODS = {"draws": "random draws", "exact": "exact", "limit": "three-moment approximation"}
 """p_method → its name in a sentence."""
@@ -26,7 +26,9 @@ def forest(run: Source, pick: Pick) -> Drawn:
     shown = rows if len(rows) <= 2 * ENDS else rows[:ENDS] + rows[-ENDS:]
     names = [f"{row['feature_id']}" for row in shown]
     made = figure(height=130 + 24 * len(shown))
-    low, high = _chance(run, sae)
+    about, of_sae = _tested(run, sae)
+    high = of_sae["largest_auroc_by_chance"]["q95"]
+    low = 1 - high
     made.add_vrect(x0=low, x1=high, fillcolor=CHANCE.format(0.18), line_width=0)
     legend = {"mode": "markers", "marker": {"symbol": "square", "color": CHANCE.format(0.4), "size": 12}}
     made.add_trace(go.Scatter(x=[None], y=[None], name="the best feature by chance: 95 %", **legend))
@@ -40,20 +42,15 @@ def forest(run: Source, pick: Pick) -> Drawn:
         made.add_trace(points(ends[0], at_rows, hover, ids, marker, name=name, error_x=error_bars(*ends)))
     made.add_vline(x=0.5, line=DOTTED)
     made.update_xaxes(title="AUROC: positive texts above negative ones")
-    made.update_yaxes(
-        title="feature, by rank", tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False
-    )
-    data = run.facts.get("scores", run.facts.get("concept", {}).get("features", {})).get("data", {})
-    n, held = (n_texts(data, part) for part in ("discovery", "held_out"))
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "autorange": "reversed"}
+    made.update_yaxes(title="feature, by rank", showgrid=False, **ticks)
+    n, held = (_n_texts(about, part) for part in ("discovery", "held_out"))
     return Drawn(
         made,
         "Features at either end of the ranking",
         f"The {len(shown)} features of {plain(sae)} with the largest and smallest AUROC of {len(rows):,} tested; {n} texts in discovery, {held} "
         f"held out, 95 % intervals. Grey: where the best of all features lies by chance, {low:.3f} to {high:.3f}.",
-        SCORES.format(
-            "rank, feature_id, auroc, auroc_low, auroc_high, auroc_heldout, auroc_heldout_low, auroc_heldout_high",
-            sql(sae),
-        ),
+        SCORES.format(f"rank, feature_id, auroc, auroc_low, auroc_high, {HELD_OUT}", sql(sae)),
         opens="feature",
     )
 
@@ -74,11 +71,8 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     least = min(by_draws, default=None)
     floor = ""
     if least and by_draws.count(least) > 1:
-        made.add_hline(
-            y=-np.log10(least),
-            line=DIAGONAL,
-            annotation={"text": "smallest p of the draws", "x": 0.5, "xanchor": "center", "yshift": 2},
-        )
+        named = {"text": "smallest p of the draws", "x": 0.5, "xanchor": "center", "yshift": 2}
+        made.add_hline(y=-np.log10(least), line=DIAGONAL, annotation=named)
         floor = f"; the draws give no p below {signed(least, '.1g')}, the dotted line"
     made.update_xaxes(title="AUROC, discovery")
     made.update_yaxes(title="−log₁₀ p", rangemode="tozero")
@@ -110,16 +104,13 @@ def replication(run: Source, pick: Pick) -> Drawn:
     made.update_yaxes(title="AUROC, held-out texts")
     found = [row for row in kept if row["q_value"] <= limit]
     agree = sum(bool(row["heldout_agrees"]) for row in found)
-    said = (
-        f"of the {len(found):,} with q ≤ {limit:g}, {agree:,} lie on the same side of 0.5 there"
-        if found
-        else f"none has q ≤ {limit:g}"
-    )
+    said = f"of the {len(found):,} with q ≤ {limit:g}, {agree:,} lie on the same side of 0.5 there"
+    said = said if found else f"none has q ≤ {limit:g}"
     return Drawn(
         made,
         "Does it hold on texts that chose nothing?",
         f"{len(kept):,} features of {plain(sae)}; {said}. Intervals are in the table; by chance half would agree.",
-        SCORES.format("feature_id, auroc, auroc_heldout, auroc_heldout_low, auroc_heldout_high, q_value", sql(sae)),
+        SCORES.format(f"feature_id, auroc, {HELD_OUT}, q_value", sql(sae)),
         opens="feature",
     )
 
@@ -128,23 +119,25 @@ def scores_of(run: Source, pick: Pick) -> tuple[str, list[dict[str, Any]]]:
     """The SAE that is shown, and its rows of `feature_scores` by rank. Raises LackingError."""
     needs(run, "feature_scores")
     sae = sae_shown(run, pick)
-    names = [name for name in run.table("feature_scores").column_names if name != "contexts"]
+    names = [name for name in columns_of(run, "feature_scores") if name != "contexts"]
     rows = [row for row in run.table("feature_scores", names).to_pylist() if row["sae"] == sae]
     if not rows:
         raise LackingError(f"No feature of {sae} was active in a discovery text.", "more texts, or another SAE")
     return sae, sorted(rows, key=lambda row: row["rank"])
 
 
-def n_texts(data: dict[str, Any], part: str) -> str:
+def _tested(run: Source, sae: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `run.json` says of the tests of features, and of one SAE among them. Raises LackingError."""
+    about = run.facts.get("scores") or run.facts.get("concept", {}).get("features")
+    if not about:
+        raise LackingError("This run tested no features.", "reward-detect, or concept with an SAE")
+    return about, next(known for known in about["saes"] if known["sae"] == sae)
+
+
+def _n_texts(about: dict[str, Any], part: str) -> str:
     """How many texts a part has: discovery, or held_out."""
-    of = data.get(part) or {}
+    of = about.get("data", {}).get(part) or {}
     return f"{of.get('positive', 0) + of.get('negative', 0):,}"
-
-
-def _chance(run: Source, sae: str) -> tuple[float, float]:
-    about = run.facts.get("scores") or run.facts["concept"]["features"]
-    best = next(known for known in about["saes"] if known["sae"] == sae)["largest_auroc_by_chance"]
-    return 1 - best["q95"], best["q95"]
 
 
 def _limit(run: Source) -> float:
@@ -168,21 +161,17 @@ def _either_side_of(
 def probes(run: Source, pick: Pick) -> Drawn:
     """Held-out probes of features, of the activations, and length alone."""
     sae = sae_shown(run, pick)
-    about = run.facts.get("scores") or run.facts.get("concept", {}).get("features")
-    if not about:
-        raise LackingError("This run tested no features.", "reward-detect, or concept with an SAE")
-    of = next(known for known in about["saes"] if known["sae"] == sae)
+    about, of = _tested(run, sae)
     length = about["length_only"].get("held_out") or about["length_only"]["all"]
-    bars: list[tuple[str, dict[str, Any]]] = [("length alone", {"auroc": length["value"], **length})]
+    bars: dict[str, dict[str, Any]] = {"length alone": {"auroc": length["value"], **length}}
     for size, probe in of.get("feature_probes", {}).items():
-        bars.append((f"{size} feature{'s' if size != '1' else ''}", probe))
+        bars[f"{size} feature{'s' if size != '1' else ''}"] = probe
     if "dense_probe" in of:
-        bars.append(("activations", of["dense_probe"]))
-    names, found = [name for name, _ in bars], [bar for _, bar in bars]
-    ends = [[bar[end] for bar in found] for end in ("auroc", "low", "high")]
+        bars["activations"] = of["dense_probe"]
+    ends = [[bar[end] for bar in bars.values()] for end in ("auroc", "low", "high")]
     colours = [GREY, *[BLUE] * (len(bars) - 2), ORANGE][: len(bars)]
     marker = {"size": 11, "color": colours, "symbol": "diamond"}
-    shown = points(ends[0], names, "%{y}: %{x:.3f}<extra></extra>", None, marker)
+    shown = points(ends[0], list(bars), "%{y}: %{x:.3f}<extra></extra>", None, marker)
     made = figure(shown.update(error_x=error_bars(*ends, color=GREY, width=5)), height=150 + 34 * len(bars))
     made.add_vline(x=0.5, line=DOTTED)
     made.update_xaxes(title="held-out AUROC", range=[min(0.35, *ends[1]) - 0.02, 1.02])
@@ -191,7 +180,7 @@ def probes(run: Source, pick: Pick) -> Drawn:
     return Drawn(
         made,
         "What the features are worth together",
-        f"Logistic probes fitted on discovery texts, AUROC on {n_texts(about['data'], 'held_out')} held-out texts with 95 % intervals, of the best features "
+        f"Logistic probes fitted on discovery texts, AUROC on {_n_texts(about, 'held_out')} held-out texts with 95 % intervals, of the best features "
         f"of {plain(sae)} by discovery.{dense} Dotted: chance.",
         "-- these figures are in run.json\nSELECT scores.saes, scores.length_only FROM read_json('RUN/run.json', maximum_depth = 4)",
     )
