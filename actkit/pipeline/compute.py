@@ -6,6 +6,7 @@ is rejected. The shard is then computed again without it, so that no table and n
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -202,11 +203,8 @@ class Computing:
             return before.result()
 
     def _table(self, table: str, kept: Kept) -> Groups:
-        reducer = self.job.recipe.reducers[table]
-        if table not in ENCODED:
-            return reducer(kept)
-        with self.progress.timed("encode", within=True):
-            return reducer(kept)
+        with self.progress.timed("encode", within=True) if table in ENCODED else nullcontext():
+            return self.job.recipe.reducers[table](kept)
 
     def _split(self, batch: Batch, plan: BatchPlan) -> bool:
         """Have a batch run in smaller ones; False for a single text."""

@@ -133,7 +133,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
             states = {name: health.end_shard() for name, health in recipe.health.items()}
             own = replace(progress.since(counted), read=shard.end.read - shard.first)
             counted = deepcopy(progress)
-            about = Manifest(part, {}, None, own, shard.end, run.asked, run.budget.tokens)
+            about = Manifest(part, {}, None, own, shard.end, batch.batch_tokens, run.budget.tokens)
             # One shard is written while the next is computed; never more, so that memory stays bounded.
             _wait_for(behind, progress)
             behind = writer.submit(_write, run.directory, tables, about, states, writing)

@@ -17,9 +17,8 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.data import Record, TokenSequence
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.records import Records
-from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.reducers.activations import Reducer, TableSize
 from actkit.pipeline.reducers.sae_health import Health
-from actkit.pipeline.reducers.table_sizes import TableSize
 from actkit.pipeline.rejections import remedy
 from actkit.runs.progress import Progress, reasons
 from actkit.runs.writer import Groups

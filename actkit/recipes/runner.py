@@ -19,10 +19,9 @@ from actkit.pipeline.dry_run import planned
 from actkit.pipeline.extract import extract
 from actkit.pipeline.input.reader import versions_of
 from actkit.pipeline.recipe import Finished, Job, Pooling, Recipe
-from actkit.pipeline.reducers.activations import Reducer, activations
-from actkit.pipeline.reducers.features import top_features
-from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features
-from actkit.pipeline.reducers.table_sizes import TableSize, features_stored, pooled_stored, vectors_stored
+from actkit.pipeline.reducers.activations import Reducer, TableSize, activations, vectors_stored
+from actkit.pipeline.reducers.features import features_stored, top_features
+from actkit.pipeline.reducers.pooled import pooled_activations, pooled_features, pooled_stored
 from actkit.pipeline.resume.session import date_before
 from actkit.pipeline.tokens.templates import DatedTokenizer, date_of
 from actkit.pipeline.tokens.tokenize import Tokenizer

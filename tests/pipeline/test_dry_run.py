@@ -11,7 +11,7 @@ from actkit.pipeline.data import Encoding, Record, Rejected, TokenSequence
 from actkit.pipeline.dry_run import ShardTally
 from actkit.pipeline.recipe import Recipe, Rules
 from actkit.pipeline.record_tables import tokens_table
-from actkit.pipeline.reducers.table_sizes import TableSize
+from actkit.pipeline.reducers.activations import TableSize
 from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 from actkit.runs.writer import RunDirectory

@@ -4,6 +4,7 @@ Of every kept position the log-probability of the token that follows it is kept,
 texts that say what an intervention costs, also how far the whole next-token distribution moves (KL).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,11 +59,10 @@ def forward_steered(
     owners = [known[int(each)] for each in batch.sequence_ids]
     following = np.array([_next(owner, int(at)) for owner, at in zip(owners, batch.kept_positions, strict=True)])
     kinds = np.array([owner.kind for owner in owners])
+    work = Counter(sorted(kinds.tolist()))
     names = (LOGPROB, KL, *(WORDS if steering.words else ()))
     size = (len(following), len(steering.interventions))
     found = {RAN: torch.zeros(size), **{name: torch.full(size, torch.nan) for name in names}}
-    there, counts = np.unique(kinds, return_counts=True)
-    work = {int(kind): int(n) for kind, n in zip(there, counts, strict=True)}
     total, done = sum(n * len(steering.of(kind)) for kind, n in work.items()), 0
     for kind in work:
         for _ in _of_kind(model, batch, kind, np.flatnonzero(kinds == kind), following, steering, found):

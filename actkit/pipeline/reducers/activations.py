@@ -4,7 +4,8 @@ A group is what is stored together: the rows of one hook point, so that reading 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,26 @@ from actkit.schemas import arrow_schema, vector_type
 
 Reducer: TypeAlias = Callable[[Kept], Groups]
 FLOAT16_MAX = 65504.0
+KEYS = 20
+"""Bytes of a row besides its vector: two ids of 8 bytes and the layer."""
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """The expected size of a table, for each position that is kept, or for each sequence."""
+
+    per: Literal["position", "sequence"]
+    rows: int
+    bytes: float | None = None
+    """On disk; None where it depends on what fires."""
+    at_most: bool = False
+    """Whether fewer bytes are likely."""
+
+
+def vectors_stored(points: Sequence[HookPoint], width: int | None, store_dtype: str) -> TableSize:
+    """The size of `activations`; unknown for vectors of unequal length (width None)."""
+    size = 2 if store_dtype == "float16" else 4
+    return TableSize("position", len(points), None if width is None else len(points) * (width * size + KEYS))
 
 
 def activations(hook_points: Sequence[HookPoint], width: int | None, store_dtype: str) -> Reducer:

@@ -17,7 +17,7 @@ from actkit.backends.saes.sae import Active, Sae, active_of
 from actkit.backends.tensors import to_device, to_host
 from actkit.errors import ModelError, NonFiniteError
 from actkit.pipeline.data import Kept, Ragged
-from actkit.pipeline.reducers.activations import Reducer
+from actkit.pipeline.reducers.activations import KEYS, Reducer, TableSize
 from actkit.pipeline.reducers.sae_health import Health, levels_of
 from actkit.runs.writer import Groups
 from actkit.schemas import arrow_schema
@@ -28,6 +28,16 @@ measure of `shard_mb` where no vectors are stored."""
 CHUNK_ELEMENTS, CHUNK_ELEMENTS_CUDA = 1 << 24, 1 << 26
 """Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle. `encode`
 holds three such matrices; where what is active is found without it, one of twice the size is held."""
+
+
+PER_FEATURE = 6.0
+"""Bytes of an id and an activation under zstd, which hardly shrinks the activations; 5.6 were measured."""
+
+
+def features_stored(saes: Sequence[Sae], top_k: int | None) -> TableSize:
+    """The size of `features`, of at most `top_k` a position; without a limit it depends on what fires."""
+    per_row = None if top_k is None else top_k * PER_FEATURE + KEYS
+    return TableSize("position", len(saes), per_row and len(saes) * per_row, at_most=True)
 
 
 def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:

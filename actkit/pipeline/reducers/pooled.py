@@ -15,13 +15,22 @@ from actkit.config import Pool
 from actkit.errors import ModelError, NonFiniteError
 from actkit.hooks import HookPoint
 from actkit.pipeline.data import Bools, Ints, Kept, Ragged
-from actkit.pipeline.reducers.activations import Reducer, way_out
+from actkit.pipeline.reducers.activations import KEYS, Reducer, TableSize, way_out
 from actkit.pipeline.reducers.features import encoded
 from actkit.pipeline.reducers.sae_health import Health
 from actkit.runs.writer import Groups
 from actkit.schemas import arrow_schema
 
 Floats = npt.NDArray[np.float64]
+
+
+def pooled_stored(saes: Sequence[Sae]) -> dict[str, TableSize]:
+    """The sizes of `pooled_features` (unknown: it depends on which features fire) and `pooled_activations`."""
+    widths = {sae.hook_point: sae.d_in for sae in saes}
+    return {
+        "pooled_features": TableSize("sequence", len(saes)),
+        "pooled_activations": TableSize("sequence", len(widths), sum(width * 4.0 + KEYS for width in widths.values())),
+    }
 
 
 def pooled_features(saes: Sequence[Sae], pool: Pool, health: Mapping[str, Health], special: bool = False) -> Reducer:

@@ -51,8 +51,6 @@ class Session:
     directory: RunDirectory
     progress: Progress
     budget: Budget
-    asked: int
-    """Tokens a batch that were asked for."""
     replaces: bool
     """Whether a finished run at the same place is to be replaced, now or when the run was begun."""
     sessions: list[Mapping[str, Any]]
@@ -105,7 +103,7 @@ def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) ->
     check_out(output.out, output.overwrite, output.resume)
     directory = start_run(output.out, about)
     with gone_if_empty(directory.partial), locked(directory.partial):
-        run = Session(directory, Progress(), Budget(batch.batch_tokens), batch.batch_tokens, output.overwrite, [])
+        run = Session(directory, Progress(), Budget(batch.batch_tokens), output.overwrite, [])
         before = _continued(run, fingerprint, output.task) if output.resume else []
         if not before:
             clear(directory.partial)
@@ -166,9 +164,10 @@ def count_again(run: Session, recipe: Recipe) -> None:
 
 def _restore(run: Session, found: list[Manifest]) -> None:
     """Take over these shards' files and counts, and the budget that memory allowed; see `count_again`."""
+    asked = run.budget.tokens
     for manifest in found:
         run.progress.add(manifest.progress, Progress())
-        if manifest.given == run.asked:  # another budget that is asked for is taken as it is
+        if manifest.given == asked:  # another budget that is asked for is taken as it is
             run.budget.tokens = min(run.budget.tokens, manifest.used)
         run.directory.files |= manifest.files(unfinished=False)
         name = f"{SHARDS}/{manifest.name}.json"

@@ -157,7 +157,10 @@ class _Gathering:
         first = self.next_id - opened.passed  # a parent is named by its index among the record's sequences until here
         before = opened.passed
         with self.progress.timed("tokenize"):
-            while opened.passed < about.n and self._fits(about, shard):
+            while opened.passed < about.n and (
+                not (about.is_long and shard.sequences)
+                or self.room.has(len(shard.sequences) + 1, shard.kept + about.longest)
+            ):
                 sequence = next(opened.left)
                 parent = None if sequence.parent is None else first + sequence.parent
                 shard.sequences.append(replace(sequence, sequence_id=self.next_id, parent=parent))
@@ -167,12 +170,6 @@ class _Gathering:
         if opened.passed - before < about.n:
             shard.shares[record.record_id] = (opened.passed - before) / about.n
         self.open = opened if opened.passed < about.n else None
-
-    def _fits(self, about: Usable, shard: Shard) -> bool:
-        """Whether there is room for another sequence of a record."""
-        if not about.is_long or not shard.sequences:
-            return True
-        return self.room.has(len(shard.sequences) + 1, shard.kept + about.longest)
 
     def _open_again(self) -> None:
         """Make the rest of a record anew that was begun in a finished shard. Raises RunError where it is another."""

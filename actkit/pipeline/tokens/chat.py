@@ -161,7 +161,8 @@ def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, 
     found = _placed(tokenizer, messages, everywhere, text, how)
     if found is None:
         found = [_alone(tokenizer, messages, index, text, how) for index in said]
-        _check_apart(messages, found)
+        if any(first[1] > second[0] for first, second in pairwise(sorted(found))):
+            raise RecordError("messages", f"the chat template mixes the contents of {len(messages)} messages")
     spans = dict(zip(said, found, strict=True))
     return [spans.get(index, (0, 0)) for index in range(len(messages))]
 
@@ -226,9 +227,3 @@ def _alone(tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: 
         role = messages[index]["role"]
         raise RecordError("messages", f"the chat template changes the {role} message beyond recognition")
     return spans[0]
-
-
-def _check_apart(messages: Sequence[Message], spans: Sequence[Span]) -> None:
-    ordered = sorted(spans)
-    if any(first[1] > second[0] for first, second in pairwise(ordered)):
-        raise RecordError("messages", f"the chat template mixes the contents of {len(messages)} messages")

@@ -48,17 +48,14 @@ def between(shape: str, pieces: Sequence[Piece], text: str) -> dict[str, tuple[i
     for mark, content in sorted(pieces, key=lambda piece: shape.index(piece[0])):
         piece = shape[read : shape.index(mark)]
         start, read = at + len(piece), read + len(piece) + len(mark)
-        after = _piece_after(shape, [mark for mark, _ in pieces], read)
+        following = min((found for other, _ in pieces if (found := shape.find(other, read)) >= 0), default=len(shape))
+        after = shape[read:following]
         form = next((form for form in forms_of(content) if text.startswith(form + after, start)), None)
         if form is None or not text.startswith(piece, at):
             return None
         spans[mark] = (start, start + len(form))
         at = start + len(form)
     return spans if text[at:] == shape[read:] else None
-
-
-def _piece_after(shape: str, marks: Sequence[str], read: int) -> str:
-    return shape[read : min((at for mark in marks if (at := shape.find(mark, read)) >= 0), default=len(shape))]
 
 
 def forms_of(content: str) -> tuple[str, ...]:

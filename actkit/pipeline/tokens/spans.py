@@ -1,7 +1,8 @@
 """Character spans of tokens: together they cover the text, and tokens that were given one span divide it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span], text: s
     if not byte_of:
         return offsets
     found = list(offsets)
-    for first, last in _runs([number in byte_of for number in ids], offsets):
-        begin, end = offsets[first]
-        if end - begin < 2:
+    last = 0
+    for (is_byte, (begin, end)), run in groupby(zip((number in byte_of for number in ids), offsets, strict=True)):
+        first, last = last, last + sum(1 for _ in run)
+        if not is_byte or end - begin < 2:
             continue
         try:
             characters = bytes(byte_of[number] for number in ids[first:last]).decode()
@@ -66,17 +68,6 @@ def _normalized(tokenizer: Any, text: str, begin: int, end: int, characters: str
     if len(places) != 1:
         return [(begin, end)] * len(characters)
     return spans[places[0] : places[0] + len(characters)]
-
-
-def _runs(is_byte: Sequence[bool], offsets: Sequence[Span]) -> Iterator[tuple[int, int]]:
-    """Ranges [first, last) of byte tokens with one span."""
-    first = 0
-    for index in range(1, len(is_byte) + 1):
-        if index < len(is_byte) and is_byte[index] and is_byte[first] and offsets[index] == offsets[first]:
-            continue
-        if is_byte[first]:
-            yield first, index
-        first = index
 
 
 @lru_cache(maxsize=1)

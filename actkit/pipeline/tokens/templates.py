@@ -115,7 +115,9 @@ class TemplateProcess:
             process = self._started()
             answer = _answered(process, request.encode() + b"\n")
             if answer is None:
-                self._ended()
+                if self._stop is not None:
+                    self._stop()
+                self._running = self._stop = None
                 raise ModelError(
                     "the model's chat template does not come to an end",
                     f"one text takes it more than {self._bounds[1]} s of processor time: another model, or --no-chat",
@@ -136,11 +138,6 @@ class TemplateProcess:
             )
             self._stop = weakref.finalize(self, _stop, self._running)
         return self._running
-
-    def _ended(self) -> None:
-        if self._stop is not None:
-            self._stop()
-        self._running = self._stop = None
 
 
 def _answered(process: "subprocess.Popen[bytes]", request: bytes) -> bytes | dict[str, Any] | None:

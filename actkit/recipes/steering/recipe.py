@@ -25,8 +25,7 @@ from actkit.pipeline.digests import digest_of
 from actkit.pipeline.forward.steered import Steering
 from actkit.pipeline.input.files import name_of
 from actkit.pipeline.recipe import Prepared, Recipe, Rules
-from actkit.pipeline.reducers.activations import logprobs
-from actkit.pipeline.reducers.table_sizes import TableSize
+from actkit.pipeline.reducers.activations import TableSize, logprobs
 from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.prompt_response import PromptResponse, conversation, encode_messages, encode_plain

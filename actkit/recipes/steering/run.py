@@ -1,6 +1,6 @@
 """From what `steer` is asked to its finished run: the run that is steered, its model, its texts, its interventions."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,15 +84,11 @@ def _begun(own: SteerSpec, common: FollowSpec) -> tuple[SteerSpec, Description, 
     description = replace(description, tokenizer=DatedTokenizer(description.tokenizer, date))
     own = replace(own, tokens=replace(own.tokens, bos=options.get("bos") or own.tokens.bos))
     ready, wordings = _prepared(own, source, description)
-    batch = _batch(common, ready, int(description.config.get_text_config().vocab_size))
-    return own, description, ready, wordings, batch
-
-
-def _batch(common: FollowSpec, ready: Ready, vocabulary: int) -> BatchSpec:
-    """How much is computed at once: logits must fit into memory, and a shard should not take hours."""
+    # Logits must fit into memory, and a shard should not take hours.
     given, sequences = common.batch, max(FEWEST, SHARD_COST // len(ready.actions))
-    tokens = most_tokens(vocabulary, given.batch_tokens)
-    return replace(given, batch_tokens=tokens, shard_sequences=min(given.shard_sequences, sequences))
+    tokens = most_tokens(int(description.config.get_text_config().vocab_size), given.batch_tokens)
+    batch = replace(given, batch_tokens=tokens, shard_sequences=min(given.shard_sequences, sequences))
+    return own, description, ready, wordings, batch
 
 
 def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[Ready, list[Wordings]]:
@@ -122,15 +118,12 @@ def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[R
         if not several:  # nothing is chosen, so there is no need of texts to choose with
             wordings = [wording for wording in wordings if wording.split == TEST]
             texts = [text for text in texts if text["split"] == TEST]
-    directions = _aurocs(source.path, {action.hook_point for action in actions})
+    points = {action.hook_point for action in actions}
+    columns = ["layer", "hook_point", "method", "auroc_heldout"]
+    scores = rows_of_table(source.path, "direction_scores", columns)
+    directions = [row for row in scores if row["hook_point"] in points]
     ready = replace(ready, texts=[*texts, *neutral_texts()], actions=actions, form=form, directions=directions)
     return ready, wordings
-
-
-def _aurocs(run: Path, hook_points: Collection[str | None]) -> list[dict[str, Any]]:
-    """How well the run's directions at some hook points tell held-out pairs apart."""
-    columns = ["layer", "hook_point", "method", "auroc_heldout"]
-    return [row for row in rows_of_table(run, "direction_scores", columns) if row["hook_point"] in hook_points]
 
 
 def _of_features(spec: SteerSpec, source: Run, ready: Ready, description: Description) -> Ready:

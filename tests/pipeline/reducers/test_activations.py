@@ -6,7 +6,8 @@ import pytest
 
 import actkit
 from actkit.hooks import HookPoint
-from actkit.pipeline.reducers.table_sizes import KEYS, features_stored, vectors_stored
+from actkit.pipeline.reducers.activations import KEYS, vectors_stored
+from actkit.pipeline.reducers.features import features_stored
 
 POINTS = [HookPoint(layer, "hook_resid_post") for layer in (1, 2)]
 
