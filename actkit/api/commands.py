@@ -13,6 +13,7 @@ from actkit.api.opened import Run
 from actkit.api.run_location import rows_in
 from actkit.recipes.capture import CaptureSpec, run_capture
 from actkit.recipes.concept import ConceptSpec, choose_again, run_concept
+from actkit.recipes.documents import FIELDS
 from actkit.recipes.dpo import DpoSpec, run_dpo
 from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 from actkit.recipes.reward_detect import RewardDetectSpec, rank_again, run_reward_detect
@@ -129,7 +130,8 @@ def feature_dataset(
     with location_asked(out, overwrite, options) as place:
         rows = dataset
         if not isinstance(dataset, (str, Path)):
-            rows = [{"text": row} if isinstance(row, str) else row for row in rows_in(dataset)]
+            field = options.get("text_field") or FIELDS[0]
+            rows = [{field: row} if isinstance(row, str) else row for row in rows_in(dataset)]
         given = {"dataset": path_of(rows, place)}
         return run_command(run_feature_dataset, FeatureDatasetSpec, SparseSpec, given, model, place, options)
 

@@ -86,10 +86,10 @@ def create_feature_dataset(
 
 
 def _rows(dataset: Any, text_field: str | None, most: int | None) -> Iterable[Mapping[str, Any]]:
-    """The documents in memory as records of their text alone; of a large data set no more are taken than are read."""
+    """The documents in memory, those with a text as records of it alone; no more are taken than are read."""
     for document in itertools.islice(rows_in(dataset), most):
         if isinstance(document, Mapping):
             name = text_field or next((known for known in FIELDS if known in document), None)
-            yield {name: document[name]} if name is not None and name in document else {}
+            yield {name: document[name]} if name is not None and name in document else document
         else:
             yield {text_field or FIELDS[0]: document}

@@ -128,3 +128,11 @@ def test_an_sae_in_a_directory_is_found_when_records_are_computed_again(
     again = json.loads(out)["recomputed"]
     assert status == 0 and again["not_recomputed"] == {}, err
     assert list(again["saes"]) == ["mine"] and again["saes"]["mine"]["rows"] > 10
+
+
+def test_texts_stand_in_the_field_that_is_asked_for_and_chats_are_documents_too(tiny: actkit.ModelSpec) -> None:
+    """Texts beside `text_field` were rejected, and so were the chats that a file may hold."""
+    chat = {"messages": [{"role": "user", "content": "Hello there."}, {"role": "assistant", "content": "Hi."}]}
+    run = actkit.feature_dataset(["One two."], tiny, text_field="body", out="bodies")
+    assert run.facts["counts"]["written"] == 1
+    assert actkit.create_feature_dataset([chat, "One two."], tiny, out="chats").facts["counts"]["written"] == 2
