@@ -156,6 +156,12 @@ def in_short(name: str | Path) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error of somebody else's, or its type where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
 def did_you_mean(name: str, known: Iterable[str], n: int = 2, cutoff: float = 0.5) -> str:
     """The beginning of a hint: the names nearest to one that is not known; empty where none is near."""
     from difflib import get_close_matches  # only errors need it

@@ -7,7 +7,7 @@ import pytest
 import actkit
 from actkit.api.run_location import warn_of
 from actkit.cli.app import main
-from actkit.errors import ActkitError, RunError, WriteError, in_python, listed
+from actkit.errors import ActkitError, RunError, WriteError, first_line, in_python, listed
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,8 @@ def test_names_are_listed_as_far_as_they_are_shown() -> None:
         "a, b",
         "a, b and 1 more",
     ]
+
+
+def test_the_first_line_of_an_error_of_somebody_elses() -> None:
+    assert first_line(ValueError("\n first \nsecond")) == "first" and first_line(ValueError("x" * 999)) == "x" * 300
+    assert first_line(RecursionError()) == "RecursionError"

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from actkit.config import OnBadRecord, OutputSpec
 from actkit.errors import InputError, RunError, UsageError, in_python, listed, writing
+from actkit.pipeline.input.arrow import check_columns, with_objects
 from actkit.pipeline.input.class_names import as_written, of_features
-from actkit.pipeline.input.parquet import check_columns, with_objects
 from actkit.recipes.specs import checked
 from actkit.remote.path import local_path
 from actkit.runs.paths import named_after, partial_of

@@ -4,9 +4,7 @@ A text file is one document, or with `by_line` one a line; a record of any other
 files are numbered through, in the order of the files' names.
 """
 
-import itertools
 import json
-from dataclasses import replace
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
@@ -16,7 +14,7 @@ from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.input.json_file import read_array
 from actkit.pipeline.input.lines import is_document as is_json
 from actkit.pipeline.input.packed import beginning
-from actkit.pipeline.input.reader import read_file, records_of
+from actkit.pipeline.input.reader import numbered, read_file, records_of
 from actkit.pipeline.input.records import Record, Records, Rejected
 from actkit.pipeline.input.sources import InputSource, find
 
@@ -34,11 +32,8 @@ def read_documents(corpus: InputSource, read: ReadSpec | None = None, by_line: b
     read = read or ReadSpec()
     default = "text" if by_line else "jsonl"
     if not corpus.files:
-        yield from records_of(corpus, default, read)
-        return
-    found = itertools.chain.from_iterable(_documents(file, read, by_line, default) for file in corpus.files)
-    for number, record in enumerate(found):
-        yield replace(record, record_id=number)
+        return records_of(corpus, default, read)
+    return numbered(corpus.files, lambda file: _documents(file, read, by_line, default))
 
 
 def is_document(file: str, by_line: bool) -> bool:

@@ -19,18 +19,8 @@ SHOWN = 30
 """Characters of a cell that an error shows."""
 
 
-def read_csv(path: str, read: ReadSpec) -> Records:
-    """The rows of a file whose name says CSV; see `delimited`."""
-    return delimited(path, read, ",")
-
-
-def read_tsv(path: str, read: ReadSpec) -> Records:
-    """The rows of a file whose name says TSV; see `delimited`."""
-    return delimited(path, read, "\t")
-
-
-def delimited(path: str, read: ReadSpec, usual: str) -> Records:
-    """The rows after the header line, or all where `read` names the columns.
+def read_delimited(path: str, read: ReadSpec, usual: str) -> Records:
+    """The rows after the header line, or all where `read` names the columns; `usual` is the format's delimiter.
 
     Raises InputError for a header that is missing or cannot be used, quotes that do not close, and a line beyond
     `files.MOST`.
@@ -40,7 +30,7 @@ def delimited(path: str, read: ReadSpec, usual: str) -> Records:
 
 
 def rows_of(file: IO[bytes], name: str, read: ReadSpec, usual: str) -> Records:
-    """The rows of an open file; see `delimited`."""
+    """The rows of an open file; see `read_delimited`."""
     csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     lines = _bounded(text, name)

@@ -6,17 +6,16 @@ memory.
 """
 
 import codecs
-import io
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO
 
 from actkit.errors import InputError
 from actkit.pipeline.input.hub_files import HUB, hub_bytes
-from actkit.pipeline.input.packed import DAMAGED, beginning, check_text, damaged, packing_of
+from actkit.pipeline.input.packed import DAMAGED, PIECE, beginning, buffered, check_text, damaged, packing_of
 from actkit.pipeline.input.zip_members import inside, member_bytes
 from actkit.remote.reading import remote_bytes
 from actkit.remote.url import file_name, public, publicly, scheme_of
@@ -36,7 +35,7 @@ STDIN = "-"
 MOST = 1 << 26
 """Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""
 BLOCK = 1 << 20
-"""Bytes read at a time of what is passed over, or of a whole text."""
+"""Bytes read at a time of what is passed over."""
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 """A token of the Hugging Face hub."""
 
@@ -54,32 +53,23 @@ def encoding_of(start: bytes) -> str | None:
 
 def as_utf_8(file: IO[bytes], codec: str) -> IO[bytes]:
     """The same text in UTF-8; its byte-order mark stays, as that of UTF-8."""
-    return cast("IO[bytes]", io.BufferedReader(cast("Any", _Recoded(file, codec)), 1 << 16))
+    decoder = codecs.getincrementaldecoder(codec)("surrogatepass")
+    ended = False
 
-
-class _Recoded(io.RawIOBase):
-    def __init__(self, file: IO[bytes], codec: str) -> None:
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder(codec)("surrogatepass")
-        self._left = b""
-        self._ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left and not self._ended:
-            data = self._file.read1(len(buffer))  # type: ignore[attr-defined]  # which every buffered file has
-            self._ended = not data
+    def piece() -> bytes:
+        nonlocal ended
+        text = ""
+        while not text and not ended:
+            data = file.read1(PIECE)  # type: ignore[attr-defined]  # which every buffered file has
+            ended = not data
             try:
-                text = self._decoder.decode(data, final=self._ended)
+                text = decoder.decode(data, final=ended)
             except UnicodeDecodeError:
-                self._left, self._ended = NO_TEXT, True  # where the next character begins is not known any more
-                break
-            self._left = text.encode("utf-8", "surrogatepass")
-        part, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
-        buffer[: len(part)] = part
-        return len(part)
+                ended = True  # where the next character begins is not known any more
+                return NO_TEXT
+        return text.encode("utf-8", "surrogatepass")
+
+    return buffered(piece)
 
 
 def name_of(path: str) -> str:
@@ -186,11 +176,6 @@ def can_be_opened_again(path: str) -> bool:
 
 def whole(path: str) -> bytes | None:
     """All bytes of a file; None where there are more than `MOST`."""
-    parts, size = [], 0
     with bytes_of(path) as file:
-        while part := file.read(BLOCK):
-            parts.append(part)
-            size += len(part)
-            if size > MOST:
-                return None
-    return b"".join(parts)
+        found = file.read(MOST + 1)
+    return found if len(found) <= MOST else None

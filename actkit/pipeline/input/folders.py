@@ -1,4 +1,4 @@
-"""What lies below a folder: hidden files are left out; links that lead nowhere and closed folders are errors."""
+"""The files below a folder, less hidden ones and runs; links that lead nowhere and closed folders are errors."""
 
 import errno
 import os
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from actkit.errors import InputError
-from actkit.pipeline.input.files import shown
+from actkit.pipeline.input.files import check_name, shown
+from actkit.runs.paths import is_run, is_unfinished_run
 
 
 def below(folder: Path) -> list[Path]:
@@ -45,3 +46,21 @@ def check_links(paths: Iterable[Path]) -> None:
 def hidden(path: Path) -> bool:
     """Whether a file, or a folder that it lies in, has a name that begins with a dot."""
     return any(part.startswith(".") for part in path.parts)
+
+
+def outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
+    """The files that are in no run of actkit's below `root`: a corpus must not grow by what was made of it.
+
+    Raises InputError for a name that is no text.
+    """
+    runs: dict[Path, bool] = {}
+    kept = []
+    for file in files:
+        within = [folder for folder in file.parents if folder != root and root in folder.parents]
+        for folder in within:
+            if folder not in runs:
+                runs[folder] = is_run(folder) or is_unfinished_run(folder)
+        if not any(runs[folder] for folder in within):
+            check_name(str(file))
+            kept.append(file)
+    return kept

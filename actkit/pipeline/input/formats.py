@@ -4,16 +4,16 @@ import io
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input import packed
-from actkit.pipeline.input.arrow import count_arrow, read_arrow
-from actkit.pipeline.input.delimited import read_csv, read_tsv
+from actkit.pipeline.input.arrow import count_arrow, count_parquet, read_arrow, read_parquet
+from actkit.pipeline.input.delimited import read_delimited
 from actkit.pipeline.input.json_file import read_array, read_json
 from actkit.pipeline.input.lines import read_jsonl, read_lines
-from actkit.pipeline.input.parquet import count_parquet, read_parquet
 from actkit.pipeline.input.records import Records
 from actkit.remote.url import file_name
 
@@ -67,8 +67,8 @@ class Format:
 FORMATS = (
     Format("jsonl", "JSONL", (".jsonl", ".ndjson", ".jsonlines"), read_jsonl),
     Format("json", "JSON", (".json",), read_json, count_elements),
-    Format("csv", "CSV", (".csv",), read_csv),
-    Format("tsv", "TSV", (".tsv", ".tab"), read_tsv),
+    Format("csv", "CSV", (".csv",), partial(read_delimited, usual=",")),
+    Format("tsv", "TSV", (".tsv", ".tab"), partial(read_delimited, usual="\t")),
     Format("parquet", "Parquet", (".parquet", ".pq"), read_parquet, count_parquet),
     Format("arrow", "Arrow", (".arrow", ".feather", ".ipc"), read_arrow, count_arrow),
     Format("text", "text", (".txt", ".text", ".md"), read_lines),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.backends.names import is_hub_id
-from actkit.errors import InputError
+from actkit.errors import InputError, first_line
 from actkit.pipeline.input.class_names import NamesIn, as_written, of_features
 from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.hub_files import HubPath, cached
@@ -94,11 +94,9 @@ def explained(dataset: str) -> Iterator[None]:
     except Exception as error:  # the hub, the network and every file format behind it may raise anything
         import datasets
 
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = shown(lines[0])[:300] if lines else type(error).__name__
         offline = "HF_HUB_OFFLINE is set, so that only the local cache is looked at; unset it, or name a local file"
         is_local = datasets.config.HF_HUB_OFFLINE and not Path(dataset.rpartition(":")[0] or dataset).is_dir()
         raise InputError(
-            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({why})",
+            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({shown(first_line(error))})",
             offline if is_local else "check the name, --split and, for a configuration, owner/name:configuration",
         ) from error

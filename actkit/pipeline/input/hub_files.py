@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from actkit.errors import InputError
+from actkit.errors import InputError, first_line
 
 HUB = "hf://"
 PATH = re.compile(
@@ -130,8 +130,6 @@ def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the hub and the network may raise anything
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = lines[0][:300] if lines else type(error).__name__
         raise InputError(
-            f"{path}: cannot be read from the hub ({why})", f"check the path, and the connection; {HINT}"
+            f"{path}: cannot be read from the hub ({first_line(error)})", f"check the path, and the connection; {HINT}"
         ) from error

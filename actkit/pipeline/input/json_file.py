@@ -3,7 +3,7 @@
 Never more than one record is in memory. The objects that pandas and `datasets` write are told by `json_shapes`.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from typing import IO, Any
 
@@ -11,45 +11,37 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input.files import bytes_of, can_be_opened_again, name_of
 from actkit.pipeline.input.json_shapes import JsonShape, shape_of
-from actkit.pipeline.input.json_stream import JsonStream
+from actkit.pipeline.input.json_stream import Item, JsonStream
 from actkit.pipeline.input.records import Record, Records, Rejected
 
 MOST_COLUMNS = 64
 """Each column is read by a stream of its own, so the file is read about half as many times."""
 AS_ROWS = "write rows: df.to_json(FILE, orient='records', lines=True)"
 
-Item = tuple[int, Any, str | None]
-"""Line, value and fault."""
-
 
 def read_json(path: str, read: ReadSpec) -> Records:
     """The records of a JSON file. Raises InputError where it is broken: what follows cannot be told apart."""
     shape = shape_of(path, read.split) if can_be_opened_again(path) else JsonShape()
-    name = name_of(path)
     with closing(_items(path, shape)) as items:
-        for index, (line, value, fault) in enumerate(items):
-            yield Record(index, name, line, value) if fault is None else Rejected(index, name, line, None, fault)
+        yield from numbered(items, name_of(path))
+
+
+def numbered(items: Iterable[Item], name: str) -> Records:
+    """The records of the items, numbered; one with a fault is rejected."""
+    for index, (line, value, fault) in enumerate(items):
+        yield Record(index, name, line, value) if fault is None else Rejected(index, name, line, None, fault)
 
 
 def read_array(file: IO[bytes], name: str) -> Iterator[Item]:
     """The elements of an array, or values one after another."""
     stream = JsonStream(file, name)
-    if stream.next_character() == "[":
-        yield from _array(stream)
-        return
-    while not stream.at_end(closing=""):
-        line = stream.line
-        yield line, *stream.value()
+    closing_bracket = "]" if stream.skip("[") else ""
+    while not stream.at_end(closing_bracket):
+        yield stream.item()
         stream.skip(",")
-
-
-def _array(stream: JsonStream) -> Iterator[Item]:
-    stream.skip("[")
-    while not stream.at_end(closing="]"):
-        line = stream.line
-        yield line, *stream.value()
-        stream.skip(",")
-    stream.close_array()
+    if closing_bracket:
+        stream.skip(closing_bracket)
+        stream.check_end("JSON array")
 
 
 def _items(path: str, shape: JsonShape) -> Generator[Item, None, None]:
@@ -62,17 +54,12 @@ def _items(path: str, shape: JsonShape) -> Generator[Item, None, None]:
             return
         stream = JsonStream(file, name_of(path))
         if shape.kind == "index":
-            for _ in stream.members():
-                line = stream.line
-                yield line, *stream.value()
+            yield from (stream.item() for _ in stream.members())
         elif shape.kind == "table":
             yield from _table(stream, shape.keys[0], name_of(path))
         else:
             yield from (_unwrapped(item) for item in _wrapped(stream, shape.keys[0]))
-        if not stream.at_end(closing=""):
-            raise InputError(
-                f"{name_of(path)}:{stream.line}: there is more after the end of the object", "put it into one array"
-            )
+        stream.check_end("object")
 
 
 def _wrapped(stream: JsonStream, wrapper: str) -> Iterator[Item]:
@@ -109,7 +96,10 @@ def _table(stream: JsonStream, rows: str, name: str) -> Iterator[Item]:
 
 def _columns(path: str, shape: JsonShape) -> Iterator[Item]:
     """Rows out of columns that stand one after another, each read by a stream of its own."""
-    names = list(shape.keys or _names(path))
+    names = list(shape.keys)
+    if not names:  # pandas' columns of rows by number, of which `shape_of` read the first alone
+        with bytes_of(path) as file:
+            names = list(JsonStream(file, name_of(path)).keys())
     if len(names) > MOST_COLUMNS:
         raise InputError(f"{name_of(path)}: {len(names)} columns, one after another", AS_ROWS)
     with ExitStack() as stack:
@@ -126,16 +116,6 @@ def _columns(path: str, shape: JsonShape) -> Iterator[Item]:
             yield cells[0][1], row, fault
 
 
-def _names(path: str) -> list[str]:
-    with bytes_of(path) as file:
-        stream = JsonStream(file, name_of(path))
-        names = []
-        for key in stream.members():
-            stream.pass_value()
-            names.append(key)
-        return names
-
-
 def _column(path: str, name: str) -> Generator[tuple[str, int, Any, str | None], None, None]:
     """Index, line, value and fault of each cell of one column."""
     with bytes_of(path) as file:
@@ -145,10 +125,7 @@ def _column(path: str, name: str) -> Generator[tuple[str, int, Any, str | None],
                 stream.pass_value()
                 continue
             if stream.next_character() == "[":
-                for number, item in enumerate(stream.elements()):
-                    yield str(number), *item
+                yield from ((str(number), *item) for number, item in enumerate(stream.elements()))
             else:
-                for index in stream.members():
-                    line = stream.line
-                    yield index, line, *stream.value()
+                yield from ((index, *stream.item()) for index in stream.members())
             return

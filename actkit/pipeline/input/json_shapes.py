@@ -8,7 +8,6 @@
 {"prompt": […], "chosen": […]}            columns as lists, as `Dataset.to_dict()` gives them
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,7 +69,7 @@ def _shape(stream: JsonStream, split: str) -> JsonShape:
                     return JsonShape("table" if second == "[" and "columns" in lengths else "wrapper", (key,))
                 splits.append(key)
             elif second == "{":
-                names = list(_names(stream))
+                names = list(stream.keys())
                 if "variations" in names:  # a document of results, whose records lie deeper
                     return JsonShape()
                 is_record = is_known(key) or any(name in MESSAGES for name in names)
@@ -104,10 +103,3 @@ def _rows_or_columns(stream: JsonStream, key: str) -> JsonShape | None:
     for _ in inner:
         stream.pass_value()
     return None
-
-
-def _names(stream: JsonStream) -> Iterator[str]:
-    """The keys of the object that begins here; it is read to its end."""
-    for name in stream.members():
-        yield name
-        stream.pass_value()

@@ -12,6 +12,8 @@ from actkit.pipeline.input.files import too_long
 from actkit.pipeline.input.json_values import DEEPEST, JsonValues, short
 from actkit.pipeline.input.packed import DAMAGED
 
+Item = tuple[int, Any, str | None]
+"""The line on which a value begins, the value, and what makes it no use, if something does."""
 PIECE = 1 << 16
 """Bytes read at a time to begin with."""
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -62,16 +64,18 @@ class JsonStream:
             if not self.skip(",") and self.next_character() != "}":
                 raise self._broken("the object is never closed")
 
-    def elements(self) -> Iterator[tuple[int, Any, str | None]]:
-        """Line, value and fault of each element of the array that begins here.
+    def keys(self) -> Iterator[str]:
+        """The keys of the object that begins here, which is read to its end."""
+        for key in self.members():
+            yield key
+            self.pass_value()
 
-        Raises InputError where it is no array, or is never closed.
-        """
+    def elements(self) -> Iterator[Item]:
+        """The elements of the array that begins here. Raises InputError where it is no array, or is never closed."""
         if not self.skip("["):
             raise self._broken("no array begins here")
         while not self.at_end(closing="]"):
-            line = self.line
-            yield line, *self.value()
+            yield self.item()
             if not self.skip(",") and self.next_character() not in ("]", ""):
                 raise self._broken("elements need a comma between them")
         self.skip("]")
@@ -100,8 +104,11 @@ class JsonStream:
         self.skip("]")
         return count
 
+    def _error(self, what: str, hint: str) -> InputError:
+        return InputError(f"{self._name}:{self.line}: {what}", hint)
+
     def _broken(self, why: str) -> InputError:
-        return InputError(f"{self._name}:{self.line}: not JSON ({why})", "the file may be damaged")
+        return self._error(f"not JSON ({why})", "the file may be damaged")
 
     def at_end(self, closing: str) -> bool:
         """Whether the array or the text ends here; an array that is never closed raises InputError."""
@@ -109,16 +116,18 @@ class JsonStream:
         if self._at < len(self._buffer):
             return bool(closing) and self._buffer[self._at] == closing
         if closing:
-            raise InputError(f"{self._name}:{self.line}: the JSON array is never closed", "the file may be cut off")
+            raise self._error("the JSON array is never closed", "the file may be cut off")
         return True
 
-    def close_array(self) -> None:
-        """Pass the end of the array. Raises InputError when anything follows it, which would be lost in silence."""
-        self.skip("]")
+    def check_end(self, of: str) -> None:
+        """Raise InputError when anything follows an array or object, which would be lost in silence."""
         if not self.at_end(closing=""):
-            raise InputError(
-                f"{self._name}:{self.line}: there is more after the end of the JSON array", "put it into one array"
-            )
+            raise self._error(f"there is more after the end of the {of}", "put it into one array")
+
+    def item(self) -> Item:
+        """The next value with its line, where white space before it was passed; see `value`."""
+        line = self.line
+        return line, *self.value()
 
     def value(self) -> tuple[Any, str | None]:
         """The next value, read on until it is whole, and what makes it no use, if something does.
@@ -129,13 +138,11 @@ class JsonStream:
             try:
                 value, end, fault = self._values.at(self._buffer, self._at)
             except RecursionError as error:
-                raise InputError(f"{self._name}:{self.line}: nested too deeply", "flatten the record") from error
+                raise self._error("nested too deeply", "flatten the record") from error
             except ValueError as error:
                 if not self._may_be_cut(error) or not self._more():
-                    raise InputError(
-                        f"{self._name}:{self.line}: not JSON ({short(error)})",
-                        "the element that begins on this line is broken",
-                    ) from error
+                    why = f"not JSON ({short(error)})"
+                    raise self._error(why, "the element that begins on this line is broken") from error
                 continue
             # A number that ends near the end of the buffer may go on: of `1.5` or `1e+5`, `1.` and `1e+` read as 1.
             may_go_on = isinstance(value, (int, float)) and end >= len(self._buffer) - 2
@@ -166,7 +173,7 @@ class JsonStream:
 
     def _more(self) -> bool:
         if len(self._buffer) - self._at > opened.MOST:
-            raise InputError(f"{self._name}:{self.line}: {too_long()}", "a record is that long; is the file damaged?")
+            raise self._error(too_long(), "a record is that long; is the file damaged?")
         raw = self._read()
         piece = self._text.decode(raw, final=not raw)
         if not raw and not piece:

@@ -9,7 +9,7 @@ from typing import IO, Any
 from actkit.config import ReadSpec
 from actkit.pipeline.input.field_names import are_messages
 from actkit.pipeline.input.files import bytes_of, lines_of, name_of
-from actkit.pipeline.input.json_file import read_array
+from actkit.pipeline.input.json_file import numbered, read_array
 from actkit.pipeline.input.json_values import JsonValues, short
 from actkit.pipeline.input.packed import beginning
 from actkit.pipeline.input.records import Record, Records, Rejected
@@ -34,11 +34,8 @@ def read_jsonl(path: str, _read: ReadSpec) -> Records:
 
 def jsonl_of(file: IO[bytes], name: str) -> Records:
     """The JSON values of an open file; see `read_jsonl`."""
-    if not is_document(beginning(file)):
-        yield from spread(as_json(lines_of_text(file, name)))
-        return
-    for index, (line, value, fault) in enumerate(read_array(file, name)):
-        yield checked(Record(index, name, line, value), fault)
+    is_whole = is_document(beginning(file))
+    yield from numbered(read_array(file, name), name) if is_whole else spread(as_json(lines_of_text(file, name)))
 
 
 def spread(records: Records) -> Records:
@@ -90,7 +87,10 @@ def as_json(lines: Records) -> Records:
         except (ValueError, RecursionError) as error:
             why = "more than one value on a line" if short(error) == "Extra data" else short(error)
             value, fault = None, f"not JSON{_why_not(line.value) or f': {why}'}"
-        yield checked(Record(line.record_id, line.source, line.line, value), fault)
+        if fault is None:
+            yield Record(line.record_id, line.source, line.line, value)
+        else:
+            yield Rejected(line.record_id, line.source, line.line, None, fault)
 
 
 def _why_not(line: str) -> str | None:
@@ -104,8 +104,3 @@ def _why_not(line: str) -> str | None:
         json.loads(text.removesuffix(comma))
         return ": a comma after the value" if text.endswith(comma) else None
     return None
-
-
-def checked(record: Record, fault: str | None) -> Record | Rejected:
-    """The record, or its rejection where a fault was found in its value."""
-    return record if fault is None else Rejected(record.record_id, record.source, record.line, None, fault)

@@ -13,10 +13,14 @@ import shlex
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 from actkit.errors import InputError, own_python, pip_install
+
+PIECE = 1 << 16
+"""Bytes unpacked or decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -31,37 +35,35 @@ class Packing:
     """The program that unpacks it on the command line."""
 
 
-def _lz4(file: IO[bytes]) -> IO[bytes]:
-    return _of_arrow(file, "lz4")
-
-
 def _xz(file: IO[bytes]) -> IO[bytes]:
     return cast("IO[bytes]", lzma.LZMAFile(file))
 
 
-def _zstd(file: IO[bytes]) -> IO[bytes]:
-    return _of_arrow(file, "zstd")
-
-
 def _of_arrow(file: IO[bytes], codec: str) -> IO[bytes]:
+    """Unpack with Arrow's decompressor; it reads several frames, and says so where the last is cut off."""
     import pyarrow as pa
 
-    return cast("IO[bytes]", io.BufferedReader(cast("Any", _Arrow(pa, file, codec)), 1 << 16))
+    stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+    return buffered(partial(stream.read, PIECE))
 
 
-class _Arrow(io.RawIOBase):
-    """Arrow's decompressor as a raw stream; it reads several frames, and says so where the last is cut off."""
-
-    def __init__(self, pa: Any, file: IO[bytes], codec: str) -> None:
-        self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+class _Pieces(io.RawIOBase):
+    def __init__(self, piece: Callable[[], bytes]) -> None:
+        self._piece, self._left = piece, b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        self._left = self._left or self._piece()
+        part, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def buffered(piece: Callable[[], bytes]) -> IO[bytes]:
+    """The stream of the bytes that `piece` gives piece by piece, and an empty one at the end."""
+    return cast("IO[bytes]", io.BufferedReader(cast("Any", _Pieces(piece)), PIECE))
 
 
 PACKINGS = (
@@ -70,8 +72,8 @@ PACKINGS = (
     ),
     Packing("bzip2", (".bz2",), b"BZh", lambda file: cast("IO[bytes]", bz2.BZ2File(file)), "bunzip2"),
     Packing("xz", (".xz", ".lzma"), b"\xfd7zXZ\x00", _xz, "unxz"),
-    Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", _zstd, "unzstd"),
-    Packing("lz4", (".lz4",), b"\x04\x22\x4d\x18", _lz4, "unlz4"),
+    Packing("zstd", (".zst", ".zstd"), b"\x28\xb5\x2f\xfd", partial(_of_arrow, codec="zstd"), "unzstd"),
+    Packing("lz4", (".lz4",), b"\x04\x22\x4d\x18", partial(_of_arrow, codec="lz4"), "unlz4"),
 )
 SUFFIXES = tuple(suffix for packing in PACKINGS for suffix in packing.suffixes)
 SHOWN = ", ".join(packing.suffixes[0] for packing in PACKINGS)
@@ -88,6 +90,7 @@ ENTRY = 30
 TENSORS = re.compile(rb"[\w.-]+(/data\.pkl|\.npy)")
 """How it is called in a file that torch.save or numpy.savez wrote."""
 POINTER, FETCH = b"version https://git-lfs.github.com/spec/v1", "git lfs pull fetches the file that it stands for"
+PICKLE = "a pickle can run code when it is loaded; write the records as JSONL or Parquet"
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, ZIP, "a zip archive", "unpack it: unzip -p FILE | actkit … -; or let its name end in .zip"),
     (0, b"PAR1\x15", "Parquet", "Parquet is read from files whose name ends in .parquet"),
@@ -100,18 +103,8 @@ BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook", "save the sheet as CSV"),
     (0, b"\x93NUMPY", "a NumPy array", "write records as JSONL or Parquet"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
-    (
-        0,
-        b"\x80\x04\x95",
-        "a Python pickle",
-        "a pickle can run code when it is loaded; write the records as JSONL or Parquet",
-    ),
-    (
-        0,
-        b"\x80\x05\x95",
-        "a Python pickle",
-        "a pickle can run code when it is loaded; write the records as JSONL or Parquet",
-    ),
+    (0, b"\x80\x04\x95", "a Python pickle", PICKLE),
+    (0, b"\x80\x05\x95", "a Python pickle", PICKLE),
     (0, POINTER, "a pointer of Git LFS in place of the file", FETCH),
     (0, b"%PDF-", "a PDF document", "extract its text first"),
     (257, b"ustar", "a tar archive", "unpack it: tar -xf FILE"),

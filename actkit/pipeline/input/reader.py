@@ -58,7 +58,7 @@ def records_of(source: InputSource, default_format: str, read: ReadSpec) -> Reco
         return _rows(str(source.dataset), source.rows)
     if len(source.files) == 1:
         return read_file(source.files[0], default_format, read)
-    return _numbered(source.files, lambda file: read_file(file, default_format, read))
+    return numbered(source.files, lambda file: read_file(file, default_format, read))
 
 
 def read_file(path: str, default_format: str, read: ReadSpec) -> Records:
@@ -69,7 +69,8 @@ def read_file(path: str, default_format: str, read: ReadSpec) -> Records:
     return format_called(name or default_format).read(path, read)
 
 
-def _numbered(files: Iterable[str], reader: Callable[[str], Records]) -> Records:
+def numbered(files: Iterable[str], reader: Callable[[str], Records]) -> Records:
+    """The records of several files, numbered through."""
     for number, record in enumerate(itertools.chain.from_iterable(map(reader, files))):
         yield replace(record, record_id=number)
 

@@ -15,13 +15,13 @@ from actkit.errors import InputError
 from actkit.pipeline.input import zip_members
 from actkit.pipeline.input.arrow import METADATA, is_saved
 from actkit.pipeline.input.files import STDIN, check_name, shown
-from actkit.pipeline.input.folders import below, check_links, check_open, closed, hidden
+from actkit.pipeline.input.folders import below, check_links, check_open, closed, hidden, outside_runs
 from actkit.pipeline.input.formats import SUFFIXES, format_of
 from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
 from actkit.pipeline.input.hub_files import HUB, files_in, from_url, parsed
 from actkit.remote.reading import remote_files
 from actkit.remote.url import READABLE, URL, scheme_of
-from actkit.runs.paths import RUN_FILE, is_run, is_unfinished_run
+from actkit.runs.paths import RUN_FILE
 
 LISTED = 5
 """How many files' names an error shows."""
@@ -50,7 +50,7 @@ class InputSource:
 
     def without_effect(self, split: str) -> dict[str, str]:
         """The note on a requested split where the input has no splits; else empty."""
-        wanted = next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
+        wanted = _usual(split)
         is_said = self.left or any(
             format_of(file) == "json" or _split_of(Path(file).name) == wanted for file in self.files
         )
@@ -110,10 +110,8 @@ def _on_hub(where: str) -> InputSource:
 
 def _remote(where: str, split: str, with_texts: bool) -> InputSource:
     """A file, a folder or a pattern of a store; a file of the web; or what is in an archive there."""
-    if zip_members.is_archive(where):
-        return _archive(where, "*", split, with_texts)
-    if member := zip_members.inside(where):
-        return _archive(*member, split, True) if glob.has_magic(member[1]) else InputSource((where,))
+    if archived := _archived(where, split, with_texts):
+        return archived
     names = remote_files(where)
     if names is None:
         return InputSource((where,))
@@ -128,10 +126,8 @@ def _local(where: str, split: str, with_texts: bool) -> InputSource | None:
     path = Path(where)
     if path.is_dir():
         return _folder(path, where, split, with_texts)
-    if zip_members.is_archive(where):
-        return _archive(where, "*", split, with_texts)
-    if member := zip_members.inside(where):
-        return _archive(*member, split, True) if glob.has_magic(member[1]) else InputSource((where,))
+    if archived := _archived(where, split, with_texts):
+        return archived
     if path.exists():  # a named pipe is no regular file
         return InputSource((where,))
     if glob.has_magic(where):
@@ -152,13 +148,19 @@ def _folder(path: Path, where: str, split: str, with_texts: bool) -> InputSource
     found = below(path)
     check_links(file for file in found if format_of(str(file)) is not None)
     every = sorted(file for file in found if file.is_file())
-    return _known([str(file) for file in _outside_runs(every, path)], len(every), where, split, with_texts)
+    return _known([str(file) for file in outside_runs(every, path)], len(every), where, split, with_texts)
 
 
-def _archive(archive: str, pattern: str, split: str, with_texts: bool) -> InputSource:
-    names = zip_members.members(archive)
-    matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-    return _known([f"{archive}/{name}" for name in matching], len(matching), archive, split, with_texts)
+def _archived(where: str, split: str, with_texts: bool) -> InputSource | None:
+    """The files of an archive, those that a pattern in it means, or a single one; None for what is in no archive."""
+    is_whole = zip_members.is_archive(where)
+    archive, pattern = (where, "*") if is_whole else zip_members.inside(where) or ("", "")
+    if not pattern:
+        return None
+    if not glob.has_magic(pattern):
+        return InputSource((where,))
+    names = [name for name in zip_members.members(archive) if fnmatch.fnmatchcase(name, pattern)]
+    return _known([f"{archive}/{name}" for name in names], len(names), archive, split, with_texts or not is_whole)
 
 
 def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> InputSource:
@@ -174,7 +176,7 @@ def _known(names: list[str], every: int, where: str, split: str, with_texts: boo
     splits = {name: _split_of(name.removeprefix(where)) for name in chosen}
     there = sorted({name for name in splits.values() if name is not None})
     if len(there) > 1 and None not in splits.values():
-        wanted = next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
+        wanted = _usual(split)
         chosen = [name for name in chosen if splits[name] == wanted]
         if not chosen:
             raise InputError(f"{where}: there is no split {split}", f"--split names one of {', '.join(there)}")
@@ -189,6 +191,11 @@ def _tables(names: Iterable[str]) -> list[str]:
     return [name for name in names if Path(name).name not in METADATA] or [*names]
 
 
+def _usual(split: str) -> str:
+    """The usual word for a split: `train` for `training`."""
+    return next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
+
+
 def _split_of(name: str) -> str | None:
     """The split that a file's name says it is: `data/train-00000-of-00002.parquet`."""
     words = re.split(r"[^a-z]+", name.lower())
@@ -201,7 +208,7 @@ def _glob(where: str) -> InputSource:
     # A link, or two stars in a row, may lead to one file by several names.
     check_links(map(Path, names))
     files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
-    once = {file.resolve(): str(file) for file in _outside_runs(files, _before_magic(where))}
+    once = {file.resolve(): str(file) for file in outside_runs(files, _before_magic(where))}
     if not once and " " in where:  # a text, more likely
         return _missing(where)
     if not once:
@@ -215,24 +222,6 @@ def _searched(pattern: str) -> Iterator[Path]:
     parts = Path(pattern).parts
     for at in range(len(_before_magic(pattern).parts), len(parts)):
         yield from map(Path, glob.glob(str(Path(*parts[:at])), recursive=True))  # noqa: PTH207 - as in `_glob`
-
-
-def _outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
-    """The files that are in no run of actkit's below `root`: a corpus must not grow by what was made of it.
-
-    Raises InputError for a name that is no text.
-    """
-    runs: dict[Path, bool] = {}
-    kept = []
-    for file in files:
-        within = [folder for folder in file.parents if folder != root and root in folder.parents]
-        for folder in within:
-            if folder not in runs:
-                runs[folder] = is_run(folder) or is_unfinished_run(folder)
-        if not any(runs[folder] for folder in within):
-            check_name(str(file))
-            kept.append(file)
-    return kept
 
 
 def _before_magic(pattern: str) -> Path:

@@ -10,14 +10,16 @@ import pytest
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.input import parquet as arrow_rows
-from actkit.pipeline.input.arrow import count_arrow, is_saved, read_arrow, read_saved
-from actkit.pipeline.input.parquet import (
+from actkit.pipeline.input import arrow as arrow_rows
+from actkit.pipeline.input.arrow import (
     check_columns,
+    count_arrow,
     count_parquet,
+    is_saved,
+    read_arrow,
     read_parquet,
+    read_saved,
     records_of,
-    said,
     seekable,
     unpack_hint,
 )
@@ -137,11 +139,6 @@ def test_what_cannot_be_read_from_its_end(tmp_path: Path, put: Any) -> None:
         pass
     assert f"unzip {tmp_path / 'a.zip'} 'x y.parquet', and give 'x y.parquet'" in error.value.hint
     assert "gunzip" in unpack_hint("x.parquet.GZ") and unpack_hint("x.parquet") == "write the file again"
-
-
-def test_what_an_error_says_in_one_line() -> None:
-    assert said(ValueError("first\nsecond")) == "first" and said(ValueError("x" * 999)) == "x" * 200
-    assert said(RecursionError()) == "RecursionError"
 
 
 def test_folders_of_save_to_disk(tmp_path: Path) -> None:

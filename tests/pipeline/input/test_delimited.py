@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input import files
-from actkit.pipeline.input.delimited import SHOWN, delimited, read_csv, read_tsv
+from actkit.pipeline.input.delimited import SHOWN, read_delimited
 from actkit.pipeline.input.dialects import is_header
 from actkit.pipeline.input.records import Record, Rejected
 
@@ -20,8 +20,8 @@ from actkit.pipeline.input.records import Record, Rejected
 def rows(path: Path, text: str, columns: str | None = None) -> list[Any]:
     """(line, value) of a record, (line, field, reason) of a rejection."""
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    read = read_tsv if path.suffix == ".tsv" else read_csv
-    found = list(read(str(path), ReadSpec(columns=columns)))
+    usual = "\t" if path.suffix == ".tsv" else ","
+    found = list(read_delimited(str(path), ReadSpec(columns=columns), usual))
     assert [record.record_id for record in found] == list(range(len(found)))
     return [
         (record.line, record.value) if isinstance(record, Record) else (record.line, record.field, record.reason)
@@ -144,7 +144,7 @@ def test_a_line_without_end_is_refused_and_what_stands_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(files, "MOST", 200)
     path.write_text("text,label\n" + "short,1\n" * 3 + "x" * 500 + ",2\n")
-    found = delimited(str(path), ReadSpec(), ",")
+    found = read_delimited(str(path), ReadSpec(), ",")
     assert [next(found).line for _ in range(3)] == [2, 3, 4]
     with pytest.raises(InputError, match="in.csv:5: ") as caught:
         next(found)
@@ -156,7 +156,7 @@ def test_damage_is_met_after_the_rows_before_it(tmp_path: Path) -> None:
 
     data = gzip.compress(("text,label\n" + "".join(f"text {n},{n}\n" for n in range(50000))).encode())
     (tmp_path / "in.csv.gz").write_bytes(data[: len(data) // 2])
-    found = read_csv(str(tmp_path / "in.csv.gz"), ReadSpec())
+    found = read_delimited(str(tmp_path / "in.csv.gz"), ReadSpec(), ",")
     first = next(found)
     assert isinstance(first, Record) and (first.line, first.value) == (2, {"text": "text 0", "label": "0"})
     with pytest.raises(InputError):  # noqa: PT012 - what comes before is looked at
@@ -198,10 +198,10 @@ def test_a_first_line_is_a_header_by_what_its_cells_are(line: str, is_one: bool)
 def test_a_first_line_with_a_class_of_the_lines_below_is_data(lines: str, is_one: bool, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(lines.replace("|", "\n") + "\n")
     if is_one:
-        assert len(list(read_csv(str(tmp_path / "in.csv"), ReadSpec()))) == lines.count("|")
+        assert len(list(read_delimited(str(tmp_path / "in.csv"), ReadSpec(), ","))) == lines.count("|")
     else:
         with pytest.raises(InputError, match="the first line is data") as caught:
-            list(read_csv(str(tmp_path / "in.csv"), ReadSpec()))
+            list(read_delimited(str(tmp_path / "in.csv"), ReadSpec(), ","))
         assert caught.value.hint == "name its 2 columns, in order: --columns text,label"
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.input.json_file import AS_ROWS, MOST_COLUMNS, read_array, read_json
+from actkit.pipeline.input.json_file import AS_ROWS, MOST_COLUMNS, numbered, read_array, read_json
 from actkit.pipeline.input.json_shapes import SPLITS, WRAPPERS, JsonShape, shape_of
-from actkit.pipeline.input.lines import as_json, checked, read_jsonl, read_lines
+from actkit.pipeline.input.lines import as_json, read_jsonl, read_lines
 from actkit.pipeline.input.records import Record, Rejected
 
 ROWS = [{"prompt": "a", "chosen": "b"}, {"prompt": "c", "chosen": "d"}]
@@ -204,4 +204,5 @@ def test_what_is_a_value_already_and_what_is_rejected_pass() -> None:
         rejected,
         Record(2, "x", 3, [1]),
     ]
-    assert checked(record, None) is record and checked(record, "why") == Rejected(0, "x", 1, None, "why")
+    items = [(1, "a", None), (2, "b", "why")]
+    assert list(numbered(items, "x")) == [Record(0, "x", 1, "a"), Rejected(1, "x", 2, None, "why")]
