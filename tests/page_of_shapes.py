@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from actkit.recipes.conversations.choices import STEMS
 from actkit.recipes.conversations.messages import CALLERS, ROLES, UNREAD
 from actkit.recipes.conversations.names import (
     BEGUN,
@@ -14,6 +13,7 @@ from actkit.recipes.conversations.names import (
     JOINED,
     MESSAGES,
     PROMPT,
+    STEMS,
     SYSTEM,
     TEMPLATE_OPTIONS,
     TOOLS,

@@ -4,6 +4,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import IO, Any
 
 from actkit.config import ReadSpec
@@ -40,23 +41,18 @@ def jsonl_of(file: IO[bytes], name: str) -> Records:
 
 def spread(records: Records) -> Records:
     """The records; of a line that stands alone, and is an array of objects, its elements."""
-    first = next(records, None)
-    if first is None:
-        return
-    if isinstance(first, Record) and isinstance(first.value, list) and _are_records(first.value):
-        second = next(records, None)
-        if second is None:
-            yield from (replace(first, record_id=number, value=value) for number, value in enumerate(first.value))
-            return
-        yield first
-        yield second
-    else:
-        yield first
+    first = [*islice(records, 1)]
+    lists = [record for record in first if isinstance(record, Record) and _are_records(record.value)]
+    more = [*islice(records, 1)] if lists else []
+    if lists and not more:
+        first = [replace(lists[0], record_id=number, value=value) for number, value in enumerate(lists[0].value)]
+    yield from (*first, *more)
     yield from records
 
 
-def _are_records(values: list[Any]) -> bool:
-    return bool(values) and all(isinstance(value, dict) for value in values) and not are_messages(values)
+def _are_records(values: Any) -> bool:
+    are_objects = isinstance(values, list) and bool(values) and all(isinstance(value, dict) for value in values)
+    return are_objects and not are_messages(values)
 
 
 def lines_of_text(file: IO[bytes], name: str) -> Records:

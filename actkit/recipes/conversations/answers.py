@@ -77,7 +77,8 @@ class NamedSides:
             value = fields.take(path)
             value = listed_in(value, path) if SEVERAL.search(path) else value
             if value in (None, "", [], {}):
-                raise RecordError(path, "empty" if _is_there(fields, path) else "missing")
+                is_there = path in fields.value or lookup(fields.value, path) is not None
+                raise RecordError(path, "empty" if is_there else "missing")
             several = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
             texts = [(f"{path}[{at}]", text) for at, text in enumerate(value)] if several else [(path, value)]
             answers += [Answer(text, place, rank) for place, text in texts]
@@ -156,7 +157,3 @@ def listed_in(value: Any, path: str) -> Any:
     if isinstance(value, str) and SEVERAL.search(path):
         return [text.strip() for text in value.split(";") if text.strip()]
     return value
-
-
-def _is_there(fields: Fields, path: str) -> bool:
-    return path in fields.value or lookup(fields.value, path) is not None

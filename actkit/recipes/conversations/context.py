@@ -14,7 +14,7 @@ from typing import Any
 
 from actkit.errors import RecordError
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
-from actkit.recipes.conversations.fields import Fields, is_empty
+from actkit.recipes.conversations.fields import Fields, is_empty, prefixes_of
 from actkit.recipes.conversations.messages import Message, parse_messages, text_of, text_or_messages
 from actkit.recipes.conversations.names import (
     BEGUN,
@@ -186,7 +186,7 @@ def _history(fields: Fields) -> tuple[Message, ...]:
 def _template(fields: Fields, path: str | None) -> dict[str, Any]:
     """Arguments of the chat template: tools, of the record or beside its messages, and TRL's options."""
     options: dict[str, Any] = {}
-    name = fields.first([*TOOLS, *(f"{parent}.tools" for parent in _parents(path))])
+    name = fields.first([*TOOLS, *(f"{parent}.tools" for parent in reversed(prefixes_of(path) if path else []))])
     if name is not None:
         options["tools"] = _tools(fields.take(name), name)
     if fields.has(TEMPLATE_OPTIONS):
@@ -195,12 +195,6 @@ def _template(fields: Fields, path: str | None) -> dict[str, Any]:
             raise RecordError(TEMPLATE_OPTIONS, "not an object of options of a chat template")
         options |= {key: value for key, value in more.items() if value is not None}
     return options
-
-
-def _parents(path: str | None) -> list[str]:
-    """A path and the objects that it lies in, innermost first."""
-    parts = path.split(".") if path else []
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def _tools(value: Any, name: str) -> list[Any]:

@@ -152,7 +152,7 @@ class Fields:
 
     def _beside_what_was_read(self, seen: Collection[str]) -> Iterator[str]:
         """Context within the objects that hold what was read: a system message beside messages in one request."""
-        for parent in dict.fromkeys(above for path in self.read for above in _above(path)):
+        for parent in dict.fromkeys(prefix for path in self.read for prefix in prefixes_of(path)):
             held = lookup(self.value, parent)
             if parent in OF_TEMPLATE or not isinstance(held, Mapping) or is_message(held):
                 continue
@@ -166,8 +166,8 @@ class Fields:
                     yield path
 
 
-def _above(path: str) -> list[str]:
-    """A path, and the objects that it lies in."""
+def prefixes_of(path: str) -> list[str]:
+    """The objects that a path lies in, outermost first, and the path."""
     parts = INDEX.sub(r".\1", path).split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 

@@ -104,7 +104,7 @@ class Judged:
         if own is not None:
             return [own] if fields.has(own) else []
         told = [verdict.field for verdict in self.verdicts if fields.has(verdict.field)]
-        return told or [f"{pattern}" for pattern in self.scores if self._scores(fields, pattern, names) is not None][:1]
+        return told or [pattern for pattern in self.scores if self._scores(fields, pattern, names) is not None][:1]
 
     def _says(self, fields: Fields, path: str, names: tuple[str, str, str, str]) -> int | None:
         if "{}" in path:
@@ -124,7 +124,7 @@ class Judged:
 
     def _of_scores(self, fields: Fields, pattern: str, names: tuple[str, str, str, str]) -> list[str]:
         """The fields of a pattern that are there."""
-        own = {f"{pattern}".replace("{}", form(suffix)) for suffix in names[2:] for form in (str.lower, str.upper)}
+        own = {pattern.replace("{}", form(suffix)) for suffix in names[2:] for form in (str.lower, str.upper)}
         return sorted(name for name in own if name in fields.value)
 
 

@@ -1,8 +1,9 @@
-"""The names under which fields of a record carry parts of a conversation."""
+"""The names under which fields of a record carry parts of a conversation, and the choices of a question."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 SYSTEM = (
     *("system", "system_prompt", "system_message", "system_instruction", "systemInstruction"),
@@ -43,6 +44,12 @@ UNREADABLE = (
 """Context that is never read."""
 CHOICES = ("choices", "options", "answer_choices", "endings")
 """Fields of a multiple-choice question's options: lists of texts, as much a part of it as the question (MMLU, ARC)."""
+STEMS = ("choice", "option", "op", "ending", "distractor")
+"""Names of a field with one choice, less its letter or number: COPA, WinoGrande, MedMCQA, SWAG, SciQ."""
+ANSWER_STEMS = ("answer", "ans", "sol")
+"""The same of choices that may be answers of somebody's as well: SIQA, BBQ, PIQA."""
+LETTERS = re.compile("[A-E]")
+"""Fields of MMLU as CSV."""
 LISTED = (*HISTORY, *MESSAGES, *TOOLS, TEMPLATE_OPTIONS, *UNREADABLE)
 """Fields that hold lists or objects; in a table of text, JSON of them."""
 CONTEXT = (*SYSTEM, *HISTORY, *PROMPT, *MESSAGES, *BEGUN, *TOOLS, *UNREADABLE, *CHOICES)
@@ -73,3 +80,24 @@ def plain(name: str) -> str:
 
 SPELT: Mapping[str, str] = {plain(name): name for name in CONTEXT}
 """Plain name → the usual spelling, of fields that may not be left out without a word."""
+
+
+def choices_of(value: Any) -> list[str]:
+    """The texts among which a question lets choose: a list, one under `text` (ARC), or one a letter (MedQA); else none.
+
+    What a service answered with, or was set to, is called so too, and is no list of texts.
+    """
+    given = value.get("text", [*value.values()]) if isinstance(value, Mapping) else value
+    several = isinstance(given, (list, tuple)) and len(given) > 1 and all(isinstance(text, str) for text in given)
+    return [text.strip() for text in given] if several else []
+
+
+def fields_of_choices(record: Mapping[str, Any], stems: tuple[str, ...] = STEMS) -> list[str]:
+    """The fields that hold one choice each, `choice1` and `choice2` or `A` to `D`; none of a record without."""
+    pattern = re.compile(rf"(?i:({'|'.join(stems)})[ _-]?(?:[a-e]|\d))|{LETTERS.pattern}")
+    groups: dict[str, list[str]] = {}
+    for name, value in record.items():
+        found = pattern.fullmatch(name) if isinstance(name, str) and isinstance(value, str) and value.strip() else None
+        if found is not None:
+            groups.setdefault((found[1] or "").lower(), []).append(name)
+    return next((names for stem, names in groups.items() if len(names) > (1 if stem else 2)), [])

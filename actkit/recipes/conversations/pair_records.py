@@ -20,10 +20,18 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, object_of
 from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.judged_shapes import LISTS
 from actkit.recipes.conversations.named_fields import check_named, fields_shown
-from actkit.recipes.conversations.pairs import PairOf, PairsSpec, check_form, chosen_of, detect, shape_in, why_no_pair
+from actkit.recipes.conversations.pairs import (
+    PairOf,
+    PairsSpec,
+    check_form,
+    chosen_of,
+    detect,
+    shape_in,
+    shape_or_none,
+    why_no_pair,
+)
 from actkit.recipes.conversations.ranked import Ranked
-from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
-from actkit.recipes.conversations.shape_of_record import shape_of
+from actkit.recipes.conversations.shape import OBJECT_TEXT
 from actkit.recipes.conversations.trees import from_trees
 
 BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)
@@ -34,7 +42,7 @@ READ_BY = {
     **dict.fromkeys(("arrow", "feather"), "read_feather({})"),
     "json": "read_json({})",
 }
-"""The end of a file's name → how pandas reads it; of all others lines of JSON."""
+"""The end of a file's name → how pandas reads it."""
 SCORED = re.compile("scor|rating|grade|stars|reward|quality|helpful|overall", re.IGNORECASE)
 """Parts of the names of fields that say how good an answer is, beside other numbers."""
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -61,16 +69,8 @@ def _is_of_answers(values: Sequence[Any], name: str, names: FieldNames) -> bool:
     """Whether a field is one by which the answers in a list are ranked: it is theirs, and not the record's own."""
     if name != names.preference:
         return False
-    objects = (value for value in values if isinstance(value, Mapping))
-    shapes = (_shape_or_none(value, names) for value in objects)
+    shapes = (shape_or_none(Fields(value, names)) for value in values if isinstance(value, Mapping))
     return any(shape is not None and isinstance(shape.answers, Ranked) for shape in shapes)
-
-
-def _shape_or_none(value: Mapping[str, Any], names: FieldNames) -> Shape | None:
-    try:
-        return shape_of(Fields(value, names))
-    except RecordError:
-        return None
 
 
 def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
@@ -81,7 +81,7 @@ def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
     """
     seen: dict[tuple[str, tuple[str, str]], dict[str, None]] = {}
     for value in values:
-        shape = _shape_or_none(value, names) if isinstance(value, Mapping) else None
+        shape = shape_or_none(Fields(value, names)) if isinstance(value, Mapping) else None
         if shape is not None and isinstance(shape.answers, Judged):
             for path, both, word in shape.answers.numbers(Fields(value, names)):
                 seen.setdefault((path, both), {})[word] = None
@@ -101,10 +101,8 @@ def one_a_pair(records: Records, spec: PairsSpec) -> Records:
     for record in records:
         several = pairs_of(record.value, spec) if isinstance(record, Record) else 1
         for index in range(several):
-            value = {"value": record.value} if isinstance(record, Record) and several == 1 else {}
-            if isinstance(record, Record) and several > 1:
-                value = {"value": PairOf(record.value, index)}
-            yield replace(record, record_id=number, **value)
+            own = replace(record, record_id=number)
+            yield replace(own, value=PairOf(own.value, index)) if isinstance(own, Record) and several > 1 else own
             number += 1
 
 
@@ -189,10 +187,8 @@ def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
         return None
     renamed = {old: new for old, new in ((answers[0], "answer"), (scores[-1], "score")) if old != new}
     named = f".rename(columns={json.dumps(renamed)})" if renamed else ""
-    ending = path.lower().removesuffix(".gz").rpartition(".")[2]
-    read = READ_BY.get(ending, "read_json({}, lines=True)")
     line = (
-        f"import pandas; f = pandas.{read.format(json.dumps(path))}{named}; f.groupby({json.dumps(asked[0])})"
+        f"import pandas; f = pandas.{pandas_call(path)}{named}; f.groupby({json.dumps(asked[0])})"
         '[["answer", "score"]].apply(lambda g: g.to_dict("records")).rename("answers").reset_index()'
         '.to_json("pairs.jsonl", orient="records", lines=True)'
     )
@@ -201,6 +197,12 @@ def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
         f"{in_short(asked[0])}, which this puts together for actkit dpo pairs.jsonl: "
         f"{own_python()} -c {shlex.quote(line)}; "
     )
+
+
+def pandas_call(path: str) -> str:
+    """The call of pandas that reads a file, by the end of its name; of any other, lines of JSON."""
+    ending = path.lower().removesuffix(".gz").rpartition(".")[2]
+    return READ_BY.get(ending, "read_json({}, lines=True)").format(json.dumps(path))
 
 
 def _is_score(value: Any) -> bool:

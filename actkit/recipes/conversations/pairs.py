@@ -8,14 +8,13 @@ from typing import Any
 from actkit.errors import RecordError, UsageError
 from actkit.pipeline.input.field_names import WHO
 from actkit.recipes.conversations.answers import Answer, NamedSides
-from actkit.recipes.conversations.context import Context, read_context
+from actkit.recipes.conversations.context import Context
 from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
 from actkit.recipes.conversations.fields import FieldNames, Fields, Which, object_of
 from actkit.recipes.conversations.messages import WRAPPED, Message, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, SYSTEM
 from actkit.recipes.conversations.shape import OBJECT_TEXT, Shape
-from actkit.recipes.conversations.shape_of_record import judged_so, shape_of
-from actkit.recipes.conversations.shapes import BY_NAME
+from actkit.recipes.conversations.shapes import BY_NAME, judged_so, shape_of
 from actkit.recipes.conversations.unread import check_unused, stands_in
 from actkit.recipes.conversations.verdicts import contrary_scores
 from actkit.runs.progress import CONTRARY
@@ -86,6 +85,14 @@ def detect(value: Any, names: FieldNames | None = None) -> str | None:
     return None if shape is None else shape.name
 
 
+def shape_or_none(fields: Fields) -> Shape | None:
+    """The shape of a record; None too where it can be read in two ways."""
+    try:
+        return shape_of(fields)
+    except RecordError:
+        return None
+
+
 def read_pair(value: Any, spec: PairsSpec) -> Pair:
     """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
     number = value.number if isinstance(value, PairOf) else 0
@@ -95,7 +102,7 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     better, worse = chosen_of(answers, spec.which)[number]
     said = [_said(answer, shape.name == "hh") for answer in (better, worse)]
     whole = all(not isinstance(text, str) and text[0]["role"] in ("system", "user") for text in said)
-    context = (shape.context or (lambda own_fields: read_context(own_fields, shape.prompt, not whole)))(fields)
+    context = shape.context_of(fields, listed=not whole)
     sides = [with_answer(context, text, answer) for text, answer in zip(said, (better, worse), strict=True)]
     for messages, answer in zip(sides, (better, worse), strict=True):
         _check_end(messages, answer.path)
@@ -104,16 +111,13 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     check_unused(fields, sides)
     plain = None
     if context.plain is not None and all(isinstance(text, str) for text in said) and shape.name != "instruction":
-        has_turns = _has_other_turns(fields) or better.system or worse.system
+        # A field for what stands before the question counts if it is empty too: the file's records are written alike.
+        has_turns = any(name in fields.value and not fields.ignored(name) for name in (*SYSTEM, *HISTORY))
+        has_turns = has_turns or bool(better.system or worse.system)
         plain = None if has_turns else (context.plain, f"{context.begun}{said[0]}", f"{context.begun}{said[1]}")
     read, left = tuple(fields.read), tuple(fields.left)
     contrary = contrary_scores(fields.value, better, worse)
     return Pair(sides[0], sides[1], plain, context.template, whole, shape.name, read, left, contrary)
-
-
-def _has_other_turns(fields: Fields) -> bool:
-    """Whether a record has a field for what stands before the question, empty too: its records are written alike."""
-    return any(name in fields.value and not fields.ignored(name) for name in (*SYSTEM, *HISTORY))
 
 
 def shape_in(fields: Fields, form: str | None) -> Shape:

@@ -3,7 +3,7 @@
 A record of a preference pair has a prompt too: what both conversations begin with.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -13,12 +13,11 @@ from actkit.errors import RecordError
 from actkit.pipeline.input.field_names import WHAT, WHO
 from actkit.recipes.conversations.answers import Answer
 from actkit.recipes.conversations.context import Context, read_context, whole_beside
-from actkit.recipes.conversations.dialogues import is_dialogue, turns_in
+from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import FieldNames, Fields, is_empty, object_of
 from actkit.recipes.conversations.messages import Message, is_turn, parse_messages, text_or_messages
 from actkit.recipes.conversations.names import HISTORY, MESSAGES, PROMPT, QUESTION, SYSTEM
-from actkit.recipes.conversations.pairs import PairsSpec, read_pair, with_answer
-from actkit.recipes.conversations.shape_of_record import shape_of
+from actkit.recipes.conversations.pairs import PairsSpec, read_pair, shape_or_none, with_answer
 from actkit.recipes.conversations.trees import check_alone, is_row
 from actkit.recipes.conversations.unread import check_unused
 
@@ -73,8 +72,8 @@ def of_text(text: str) -> Conversation:
     """A prompt that is no record's: a line of text. Raises RecordError for an empty one."""
     if not text.strip():
         raise RecordError(None, "empty")
-    turns = turns_in(text, "prompt") if is_dialogue(text) else [{"role": "user", "content": text}]
-    return Conversation(_open(turns), (text, None), shape="text")
+    turns = open_turns(text, "prompt") if is_dialogue(text) else [{"role": "user", "content": text}]
+    return Conversation(tuple(turns), (text, None), shape="text")
 
 
 def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> Conversation:
@@ -100,8 +99,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
     answer = None
     if response is not None and response not in fields.read and fields.has(response):
         answer = text_or_messages(fields.take(response), response)
-    whole = _joined(fields, found, answer, response)
-    return replace(whole, shape=shape) if shape else whole
+    return _joined(fields, found, answer, response, shape)
 
 
 def check_whole(fields: Fields, path: str | None) -> None:
@@ -165,14 +163,14 @@ def _leave_rendering(fields: Fields, response: str | None = None) -> None:
 
 
 def _joined(
-    fields: Fields, context: Context, answer: str | tuple[Message, ...] | None, path: str | None
+    fields: Fields, context: Context, answer: str | tuple[Message, ...] | None, path: str | None, shape: str = ""
 ) -> Conversation:
-    """The context with the answer after it."""
+    """The context with the answer after it; of a record in no known `shape` the fields that it was read from."""
     messages = context.messages
     if isinstance(answer, str) and not answer.strip():
         raise RecordError(path, "empty")
     if isinstance(answer, str) and not messages:
-        messages = _open(turns_in(answer, path or "text")) if is_dialogue(answer) else ()
+        messages = tuple(open_turns(answer, path or "text")) if is_dialogue(answer) else ()
     elif isinstance(answer, str) and messages[-1]["role"] == "assistant":
         if str(messages[-1]["content"]).strip() != answer.strip():
             raise RecordError(path, "an answer beside a conversation that has one at its end")
@@ -190,7 +188,7 @@ def _joined(
         plain,
         context.turns_of,
         context.template,
-        _shape_of(fields),
+        shape or _shape_of(fields),
         tuple(fields.read),
         tuple(fields.left),
     )
@@ -198,10 +196,7 @@ def _joined(
 
 def _of_pair(fields: Fields) -> tuple[str, Context | None]:
     """The shape and prompt of a preference pair: what is asked, or what both conversations begin with; else None."""
-    try:
-        shape = shape_of(fields)
-    except RecordError:
-        shape = None
+    shape = shape_or_none(fields)
     if shape is None:
         return "", None
     pair, fault = None, None
@@ -210,7 +205,7 @@ def _of_pair(fields: Fields) -> tuple[str, Context | None]:
     except RecordError as error:
         fault = error
     if pair is None or not pair.whole:
-        context = (shape.context or (lambda own_fields: read_context(own_fields, shape.prompt)))(fields)
+        context = shape.context_of(fields)
         if fault is not None and not context.messages:  # else what is wrong with the answers is not the prompt's
             raise fault
         return shape.name, context
@@ -230,9 +225,3 @@ def _shape_of(fields: Fields) -> str:
     """The source of a prompt, in a word or two."""
     asked = [path for path in fields.read if path.partition(".")[0] in (*PROMPTS, *MESSAGES, *ANSWERS)]
     return " + ".join(asked[:3]) or "text"
-
-
-def _open(turns: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """Turns less an assistant's that is still to come."""
-    ended = len(turns) > 1 and turns[-1]["role"] == "assistant" and not str(turns[-1]["content"]).strip()
-    return tuple(turns[:-1] if ended else turns)

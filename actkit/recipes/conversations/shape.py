@@ -33,6 +33,10 @@ class Shape:
     context: Callable[[Fields], Context] | None = None
     """How what stands before the answers is read, if not by `read_context`."""
 
+    def context_of(self, fields: Fields, listed: bool = True) -> Context:
+        """What stands before the answers of a record of this shape; see `read_context`."""
+        return read_context(fields, self.prompt, listed) if self.context is None else self.context(fields)
+
     def found(self, fields: Fields) -> bool:
         """Whether a record is of this shape."""
         needed = not self.needs or fields.first(self.needs) is not None

@@ -1,4 +1,4 @@
-"""The table of known shapes of preference pairs: what a record looks like, which data set has it, how it is read.
+"""The known shapes of preference pairs: what a record looks like, which data set has it, how it is read.
 
 Here are the shapes that name the better answer; those that judge or rank answers are in `judged_shapes`.
 
@@ -7,9 +7,16 @@ before the answers is read from the usual fields (see `names.py`), or from `prom
 -m tests.made_pages`), and add a record with its rendering to `tests/recipes/conversations/test_shapes.py`.
 """
 
-from actkit.recipes.conversations.answers import LastOf, NamedSides
+from dataclasses import replace
+from functools import lru_cache
+
+from actkit.errors import RecordError
+from actkit.recipes.conversations.answers import InOrder, LastOf, NamedSides
+from actkit.recipes.conversations.fields import Fields, possible
+from actkit.recipes.conversations.judged import Judged
 from actkit.recipes.conversations.judged_shapes import JUDGED_SHAPES
 from actkit.recipes.conversations.names import MESSAGES
+from actkit.recipes.conversations.ranked import Ranked
 from actkit.recipes.conversations.shape import CHOSEN, Shape, is_dialogue_pair, is_not_text
 
 SHAPES: tuple[Shape, ...] = (
@@ -177,3 +184,67 @@ SHAPES: tuple[Shape, ...] = (
     *JUDGED_SHAPES,
 )
 BY_NAME = {shape.name: shape for shape in SHAPES}
+
+
+def shape_of(fields: Fields) -> Shape | None:
+    """The shape of a record; None if it is none of them.
+
+    Two fields that are named for what they are come before answers that are judged or ranked, from which they were
+    made. Raises RecordError where a record can be read in two ways, naming the option that decides.
+    """
+    names = fields.names
+    if names.chosen is not None or names.rejected is not None:
+        own = NamedSides(names.chosen or "chosen", names.rejected or "rejected")
+        return judged_so(Shape("named-fields", "", (), own), fields) if own.found(fields) else None
+    found = _found(fields)
+    return None if found is None else judged_so(found, fields)
+
+
+def judged_so(shape: Shape, fields: Fields) -> Shape:
+    """A shape whose fields name the better answer, or where a field is named that says it, judged by that field.
+
+    Raises RecordError where the record has no such field, or the shape no two fields for it to judge.
+    """
+    path = fields.names.preference
+    if path is None or isinstance(shape.answers, (Judged, Ranked)):
+        return shape
+    if not isinstance(shape.answers, NamedSides):
+        raise RecordError(path, f"no two fields with answers that it could judge in a record of the shape {shape.name}")
+    if not fields.has(path):
+        raise RecordError(path, "missing")
+    return replace(shape, answers=Judged(("",), (shape.answers.names_in(fields),), ()))
+
+
+def _found(fields: Fields) -> Shape | None:
+    names = fields.names
+    shapes = _shapes_of(fields.beginnings)
+    if names.preference is not None:  # what it judges without being told so comes first
+        own = [shape for shape in shapes if isinstance(shape.answers, (Judged, Ranked)) and shape.found(fields)]
+        shapes = tuple(own) or shapes
+    sided = [shape for shape in shapes if shape.answers is CHOSEN]
+    if sided and CHOSEN.found(fields):
+        is_asked = names.prompt is not None and fields.has(names.prompt)
+        own_names = Shape("named-fields", "", (), CHOSEN) if is_asked else None
+        return next((shape for shape in sided if shape.found(fields)), own_names)
+    found = [shape for shape in shapes if shape.answers is not CHOSEN and shape.found(fields)]
+    for kinds in ((LastOf,), (NamedSides,), (Judged, Ranked, InOrder)):
+        own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]
+        # Of several that a field judges, the first says more.
+        are_one = kinds == (LastOf,) or all(isinstance(shape.answers, Judged) for shape in own_kind)
+        if len(own_kind) > 1 and not are_one:
+            two = [shape.name for shape in own_kind[:2]]
+            raise RecordError(
+                None,
+                f"read as {' or as '.join(two)}, it has other pairs: --input-format {' or '.join(two)}, or "
+                "--chosen-field and --rejected-field, say which",
+            )
+        if own_kind:
+            return own_kind[0]
+    return None
+
+
+@lru_cache(maxsize=1 << 12)
+def _shapes_of(beginnings: frozenset[str]) -> tuple[Shape, ...]:
+    """The shapes whose answers a record may have whose fields begin so: records of one file begin alike."""
+    needed = ((shape, tuple(paths)) for shape in SHAPES for paths in shape.answers.needed)
+    return tuple(dict.fromkeys(shape for shape, paths in needed if possible(paths, beginnings) == paths))

@@ -6,11 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actkit.errors import RecordError
-from actkit.recipes.conversations.choices import choices_of, fields_of_choices
 from actkit.recipes.conversations.dialogues import is_dialogue, open_turns
 from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import Message, text_or_messages
-from actkit.recipes.conversations.names import CHOICES, HISTORY, PROMPT, SPELT, SYSTEM, plain, tells_context
+from actkit.recipes.conversations.names import (
+    CHOICES,
+    HISTORY,
+    PROMPT,
+    SPELT,
+    SYSTEM,
+    choices_of,
+    fields_of_choices,
+    plain,
+    tells_context,
+)
 
 NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
 """Options by which a field is read under another name than these."""

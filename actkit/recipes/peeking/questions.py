@@ -8,10 +8,17 @@ from typing import Any
 
 from actkit.errors import own_python
 from actkit.pipeline.input.class_names import ClassName
-from actkit.recipes.conversations.choices import ANSWERS, STEMS, choices_of, fields_of_choices
 from actkit.recipes.conversations.fields import lookup
-from actkit.recipes.conversations.names import CHOICES, UNREADABLE, tells_context
-from actkit.recipes.conversations.pair_records import READ_BY
+from actkit.recipes.conversations.names import (
+    ANSWER_STEMS,
+    CHOICES,
+    STEMS,
+    UNREADABLE,
+    choices_of,
+    fields_of_choices,
+    tells_context,
+)
+from actkit.recipes.conversations.pair_records import pandas_call
 from actkit.recipes.peeking.columns import FileColumn
 
 ASKED = ("question", "question_stem", "query", "prompt", "instruction", "ctx")
@@ -63,7 +70,7 @@ def _strings(name: str, record: Mapping[str, Any]) -> str:
 def _choices(record: Mapping[str, Any]) -> Iterator[str]:
     name = next((name for name in CHOICES if choices_of(record.get(name))), None)
     value = [] if name is None else record[name]
-    each = fields_of_choices(record, (*STEMS, *ANSWERS)) if name is None else []
+    each = fields_of_choices(record, (*STEMS, *ANSWER_STEMS)) if name is None else []
     if each and RIGHT in record:  # beside the wrong ones: in any order but one that tells it
         field = f"[{', '.join(map(_at, (RIGHT, *each)))}] | sort"
     elif each:
@@ -106,6 +113,5 @@ def _lines(path: str) -> str:
     name = shlex.quote(path)
     if plain.endswith((".jsonl", ".ndjson")):
         return f"gzip -dc < {name} |" if plain != path.lower() else f"cat {name} |"
-    read = READ_BY.get(plain.rpartition(".")[2], "read_json({}, lines=True)").format(json.dumps(path))
-    line = f'import pandas, sys; pandas.{read}.to_json(sys.stdout, orient="records", lines=True)'
+    line = f'import pandas, sys; pandas.{pandas_call(path)}.to_json(sys.stdout, orient="records", lines=True)'
     return f"{own_python()} -c {shlex.quote(line)} |"

@@ -8,7 +8,7 @@ from actkit.errors import RecordError
 from actkit.recipes.conversations.fields import FieldNames, Fields
 from actkit.recipes.conversations.judged_shapes import JUDGED_SHAPES
 from actkit.recipes.conversations.shape import CHOSEN, Shape, is_dialogue_pair, is_not_text, post_of
-from actkit.recipes.conversations.shape_of_record import shape_of
+from actkit.recipes.conversations.shapes import shape_of
 
 PAIR = {"chosen": "a", "rejected": "b"}
 

@@ -14,8 +14,7 @@ from actkit.recipes.conversations.fields import FieldNames, Fields, Which
 from actkit.recipes.conversations.pair_records import one_a_pair, pairs_in
 from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
 from actkit.recipes.conversations.prompts import read_prompt
-from actkit.recipes.conversations.shape_of_record import _shapes_of
-from actkit.recipes.conversations.shapes import SHAPES
+from actkit.recipes.conversations.shapes import SHAPES, _shapes_of
 from actkit.recipes.prompt_response import encode_messages
 from actkit.recipes.reward_detect import RewardDetectSpec, _records
 from tests import page_of_shapes as page
