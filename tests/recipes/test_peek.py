@@ -20,7 +20,7 @@ from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import InputError
 from actkit.recipes.label_words import named, word_of
 from actkit.recipes.peeking.columns import LONGEST, columns_of
-from actkit.recipes.peeking.labels import label_options
+from actkit.recipes.peeking.labels import label_fields
 from actkit.recipes.peeking.peek import Peek, peek
 from actkit.recipes.peeking.questions import MADE, whole_questions
 from tests.command_line import Run
@@ -128,8 +128,8 @@ def test_the_better_label_is_suggested_as_the_positive_one(
 ) -> None:
     rows = [{"text": f"{text} {label}", "verdict": label} for text in GOOD for label in labels]
     columns = columns_of(rows)
-    options = [options for options, _ in label_options(columns, rows)]
-    assert ("--label-field", "verdict", "--positive", positive, "--negative", negative) in options
+    found = label_fields(columns, rows)
+    assert ("verdict", (positive,), (negative,)) in [(own.label, own.positive, own.negative) for own in found]
 
 
 @pytest.mark.parametrize("values", [(0, 1), (True, False), tuple(at / 20 for at in range(21))])
@@ -137,7 +137,7 @@ def test_the_most_of_something_bad_is_suggested_as_negative(values: tuple[Any, .
     """By the rule for grades `toxicity` above the middle was the positive class."""
     rows = [{"text": f"{text} {value} {at}", "toxicity": value} for at, text in enumerate(GOOD * 4) for value in values]
     columns, most = columns_of(rows), max(values)
-    suggested = [own for _, own in label_options(columns, rows) if own.label == "toxicity" and own.positive]
+    suggested = [own for own in label_fields(columns, rows) if own.label == "toxicity" and own.positive]
     assert suggested
     for own in suggested:
         negative, positive = named(own.negative), named(own.positive)

@@ -41,7 +41,7 @@ ROWS = [{"ask": f"What is the sum of {n} and one, please?", "my_reply": f"It is 
 )
 def test_what_is_tried_is_what_is_to_be_typed(asked: Asked, options: tuple[str, ...]) -> None:
     assert asked.options == options
-    assert asked.fields["response_field"] == (asked.response or "response")
+    assert asked.fields(ContextFields())["response_field"] == (asked.response or "response")
 
 
 def test_texts_are_tried_as_prompts_and_what_may_answer_them_after_them() -> None:

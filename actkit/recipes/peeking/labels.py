@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import quantiles
 from typing import Any
 
@@ -26,21 +27,20 @@ DENIED = frozenset(("not", "never", "isn't", "isn’t", "wasn't", "wasn’t"))
 """Words that turn what follows round; such a label is taken for neither."""
 
 
-def label_options(
-    columns: Sequence[FileColumn], values: Sequence[Any]
-) -> Iterator[tuple[tuple[str, ...], FeedbackFields]]:
-    """Options and what they mean, the plainest first: none, another field, rules for grades, two classes."""
-    yield (), FeedbackFields()
+def label_fields(columns: Sequence[FileColumn], values: Sequence[Any]) -> Iterator[FeedbackFields]:
+    """Fields and rules, the plainest first: the usual ones, another field, rules for grades, two classes."""
+    yield FeedbackFields()
     if values and all(isinstance(value, str) for value in values):
         return
     texts = sorted(without_passages(texts_first(columns), columns), key=lambda text: not ANSWERS.search(text))[
         :MOST_TEXTS
     ]
     for column in sorted(columns, key=_likely):
-        for options, own in map(_turned, _of(column)) if is_against(column.name) else _of(column):
-            yield options, FeedbackFields(**own)
-            for text in texts:
-                yield ("--text-field", text, *options), FeedbackFields(text=text, **own)
+        for own in _of(column):
+            if is_against(column.name):  # a column that counts faults: the most of it is negative
+                own = replace(own, positive=own.negative, negative=own.positive)
+            yield own
+            yield from (replace(own, text=text) for text in texts)
 
 
 def _likely(column: FileColumn) -> int:
@@ -48,43 +48,25 @@ def _likely(column: FileColumn) -> int:
     return 0 if column.name.rpartition(".")[2] in LABEL_FIELDS else 1 if column.numbers else 2
 
 
-def _turned(way: tuple[tuple[str, ...], dict[str, Any]]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """A way to read a column that is called by something bad: the most of it is negative."""
-    options, own = way
-    if "positive" not in own:
-        return way
-    (high,), (low,) = own["positive"], own["negative"]
-    turned = {high: low, low: high}
-    return tuple(turned.get(word, word) for word in options), {**own, "positive": (low,), "negative": (high,)}
-
-
-def _of(column: FileColumn) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Ways to read a column as the label."""
-    name = ("--label-field", column.name)
+def _of(column: FileColumn) -> Iterator[FeedbackFields]:
+    """Ways to read a column as the label, larger grades taken for better ones."""
+    named = FeedbackFields(label=column.name)
     labels = [label.partition(" (class ")[0] for label in column.labels]
     if not labels:
         if SCORES.search(column.name) and len(column.numbers) == sum(column.kinds.values()) >= FEWEST:
             least, most = (f"{bound:.3g}" for bound in quantiles(column.numbers, n=3))
-            rules = {"positive": (f">{most}",), "negative": (f"<={least}",)}
-            yield (*name, "--positive", f">{most}", "--negative", f"<={least}"), {"label": column.name, **rules}
+            yield replace(named, positive=(f">{most}",), negative=(f"<={least}",))
         return
     meant = {WORDS.get(word_of(label)) for label in labels}
     if {"positive", "negative"} <= meant or ({"positive"} <= meant and "0" in labels):
-        yield name, {"label": column.name}
+        yield named
     graded = len(column.numbers) == sum(column.labels.values()) and not column.kinds.get("true/false")
     if graded and len(labels) > 1:
-        low, high = min(column.numbers), max(column.numbers)
-        upper, lower = f">{(low + high) / 2:g}", f"<{(low + high) / 2:g}"
-        yield (
-            (*name, "--positive", upper, "--negative", lower),
-            {"label": column.name, "positive": (upper,), "negative": (lower,)},
-        )
+        middle = (min(column.numbers) + max(column.numbers)) / 2
+        yield replace(named, positive=(f">{middle:g}",), negative=(f"<{middle:g}",))
     elif len(labels) > 1 and all(len(label.split()) <= MOST_WORDS for label in labels):
         first, second = _better_and_worse(labels)
-        yield (
-            (*name, "--positive", first, "--negative", second),
-            {"label": column.name, "positive": (first,), "negative": (second,)},
-        )
+        yield replace(named, positive=(first,), negative=(second,))
 
 
 def is_guess(positive: Sequence[str], negative: Sequence[str]) -> bool:

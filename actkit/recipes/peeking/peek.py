@@ -9,14 +9,14 @@ import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 from actkit.backends import Description
 from actkit.config import ReadSpec
 from actkit.errors import ActkitError, InputError, RecordError
 from actkit.pipeline.input.files import STDIN
-from actkit.pipeline.input.formats import FORMATS, format_of
+from actkit.pipeline.input.formats import format_called, format_of
 from actkit.pipeline.input.packed import packing_of
 from actkit.pipeline.input.reader import read_records, records_about
 from actkit.pipeline.input.records import Record, Rejected
@@ -25,7 +25,6 @@ from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.rejections import told
 from actkit.recipes.conversations.fields import ContextFields
 from actkit.recipes.peeking.columns import FileColumn, columns_of, roles_of
-from actkit.recipes.peeking.labels import is_guess
 from actkit.recipes.peeking.questions import whole_questions
 from actkit.recipes.peeking.tries import Try, tries_of
 from actkit.recipes.runner import Ingredients, ingredients
@@ -35,7 +34,6 @@ LOOKED_AT = 1000
 """Records whose columns are looked at."""
 IGNORED = re.compile(r"--ignore-field (\S+) leaves it out")
 """Words of the error about context that the model's template leaves out."""
-ENDS = ("--positive", "--negative")
 EMPTY = "empty line"
 ASKING = ("capture", "sae-extract")
 """Commands that read a question."""
@@ -153,8 +151,7 @@ def _format(source: InputSource) -> str:
     if source.dataset is not None:
         is_folder = Path(source.dataset.rpartition(":")[0] or source.dataset).is_dir()
         return "folder of a dataset" if is_folder else "dataset of the Hugging Face hub"
-    names = {name: form.title for form in FORMATS for name in [form.name]}
-    titles = sorted({names.get(format_of(file) or "text", "text") for file in source.files})
+    titles = sorted({format_called(format_of(file) or "text").title for file in source.files})
     packing = packing_of(source.files[0], b"")
     what = ", ".join(titles) + (f", {packing.name}" if packing else "")
     return what if len(source.files) == 1 else f"{len(source.files)} files ({what})"
@@ -174,9 +171,7 @@ def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, g
         except ActkitError as error:
             found.why = f"{error.message}: {error.hint}" if error.hint else error.message
         if found.kept and (command != "reward-detect" or {"positive", "negative"} <= set(found.labels)):
-            found.guessed = command == "reward-detect" and is_guess(
-                *([word for flag, word in pairwise(attempt.options) if flag == end] for end in ENDS)
-            )
+            found.guessed = attempt.is_guess
             if 2 * found.kept >= found.read:
                 return found
             poor = poor or found

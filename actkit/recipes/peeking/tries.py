@@ -10,8 +10,9 @@ from actkit.pipeline.recipe import Recipe
 from actkit.recipes import capture, concept, dpo, feature_dataset, reward_detect, sae_extract
 from actkit.recipes.conversations.fields import ContextFields, PairFields, lookup
 from actkit.recipes.conversations.names import MESSAGES, QUESTION, SYSTEM
+from actkit.recipes.labels import FeedbackFields
 from actkit.recipes.peeking.columns import FileColumn, texts_first
-from actkit.recipes.peeking.labels import label_options
+from actkit.recipes.peeking.labels import is_guess, label_fields
 from actkit.recipes.peeking.questions import without_passages
 from actkit.recipes.runner import Ingredients
 
@@ -31,6 +32,8 @@ class Try:
 
     options: tuple[str, ...]
     recipe: Callable[[Ingredients], Recipe]
+    is_guess: bool = False
+    """Whether nothing says which of the two labels in the options is the positive one."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,13 @@ class Asked:
     @property
     def options(self) -> tuple[str, ...]:
         """The options to type for it."""
-        own = (("--prompt-field", self.prompt), ("--response-field", self.response))
-        named = (*own, ("--system-field", self.system))
-        return (*(word for flag, name in named if name for word in (flag, name)), *(("--chat",) if self.chat else ()))
+        named = (("--prompt-field", self.prompt), ("--response-field", self.response), ("--system-field", self.system))
+        return (*_typed(*named), *(("--chat",) if self.chat else ()))
 
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The fields of a spec for it, but the context."""
-        return {"prompt_field": self.prompt, "response_field": self.response or USUAL, "chat": self.chat}
-
-    def within(self, context: ContextFields) -> ContextFields:
-        """The fields beside the prompt."""
-        return replace(context, system_field=self.system)
+    def fields(self, context: ContextFields) -> dict[str, Any]:
+        """The fields of a spec for it."""
+        beside = {"chat": self.chat, "context": replace(context, system_field=self.system)}
+        return {"prompt_field": self.prompt, "response_field": self.response or USUAL, **beside}
 
 
 def tries_of(
@@ -68,34 +66,40 @@ def tries_of(
     """Command → the ways to give it the file, the plainest first."""
     texts = texts_first(columns)
     read_so: dict[str, Any] = {"read": read, "context": context}
-    without = tuple(word for name in context.ignore_field for word in ("--ignore-field", name))
+    without = _typed(*(("--ignore-field", name) for name in context.ignore_field))
 
-    def attempt(command: Any, spec: Any, options: Sequence[str] = ()) -> Try:
-        return Try((*options, *without), lambda made: command.recipe(spec, made))
+    def attempt(command: Any, spec: Any, options: Sequence[str] = (), guessed: bool = False) -> Try:
+        return Try((*options, *without), lambda made: command.recipe(spec, made), guessed)
 
-    def of_pairs(asked: str | None, answers: PairFields) -> dpo.DpoSpec:
-        return dpo.DpoSpec(path, prompt_field=asked, answers=answers, **read_so)
+    def of_pairs(asked: str | None, own: PairFields) -> Try:
+        answers = (("--chosen-field", own.chosen_field), ("--rejected-field", own.rejected_field))
+        spec = dpo.DpoSpec(path, prompt_field=asked, answers=own, **read_so)
+        return attempt(dpo, spec, _typed(("--prompt-field", asked), *answers))
+
+    def of_labels(own: FeedbackFields) -> Try:
+        rules = (*(("--positive", word) for word in own.positive), *(("--negative", word) for word in own.negative))
+        options = _typed(("--text-field", own.text), ("--label-field", own.label), *rules)
+        guessed = is_guess(own.positive, own.negative)
+        return attempt(reward_detect, reward_detect.RewardDetectSpec(path, own, **read_so), options, guessed)
 
     def of_corpus(name: str | None) -> Try:
-        way = Asked(system=_system_beside(name, columns))
-        spec = feature_dataset.FeatureDatasetSpec(path, name, read=read, context=way.within(context))
-        return attempt(feature_dataset, spec, (*(("--text-field", name) if name else ()), *way.options))
+        system = _system_beside(name, columns)
+        beside = replace(context, system_field=system)
+        spec = feature_dataset.FeatureDatasetSpec(path, name, read=read, context=beside)
+        return attempt(feature_dataset, spec, _typed(("--text-field", name), ("--system-field", system)))
 
-    yield "dpo", [attempt(dpo, of_pairs(asked, answers), options) for options, asked, answers in _pairs(columns)]
+    yield "dpo", [of_pairs(asked, own) for asked, own in _pairs(columns)]
     yield "concept", [attempt(concept, concept.ConceptSpec(path, **read_so))]
-    labelled = label_options(columns, values)
-    feedback = [(reward_detect.RewardDetectSpec(path, own, **read_so), named) for named, own in labelled]
-    yield "reward-detect", [attempt(reward_detect, spec, options) for spec, options in feedback]
+    yield "reward-detect", [of_labels(own) for own in label_fields(columns, values)]
     ids = {column.name for column in columns if column.is_names}
     texts = [name for name in texts if not _is_of_several(name, values)]
-    texts = [name for name in texts if _last(name) not in SYSTEM] or texts
+    texts = [name for name in texts if name.rpartition(".")[2] not in SYSTEM] or texts
     answers = [name for name in texts if ANSWERS.search(name) and name not in ids]
     asked = _questions(without_passages(texts, columns))
     ways = [replace(way, system=_system_beside(way.prompt, columns)) for way in _asked(asked, answers)]
     for command, spec_of in ((capture, capture.CaptureSpec), (sae_extract, sae_extract.SaeExtractSpec)):
-        specs = [spec_of(path=path, read=read, context=way.within(context), **way.fields) for way in ways]
-        tried = [attempt(command, spec, way.options) for spec, way in zip(specs, ways, strict=True)]
-        yield spec_of.command, tried
+        specs = ((spec_of(path=path, read=read, **way.fields(context)), way.options) for way in ways)
+        yield spec_of.command, [attempt(command, spec, options) for spec, options in specs]
     yield "feature-dataset", [of_corpus(name) for name in (None, *texts)]
 
 
@@ -118,10 +122,6 @@ def _system_beside(path: str | None, columns: Sequence[FileColumn]) -> str | Non
     return next((f"{parent}.{name}" for name in SYSTEM if dot and f"{parent}.{name}" in {*names} - {path}), None)
 
 
-def _last(path: str) -> str:
-    return path.rpartition(".")[2]
-
-
 def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
     """Prompts with what may answer them; a system message and other context beside a prompt need a template."""
     yield Asked()
@@ -132,14 +132,16 @@ def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
         yield Asked(name)
 
 
-def _pairs(columns: Sequence[FileColumn]) -> Iterator[tuple[tuple[str, ...], str | None, PairFields]]:
-    """The fields of preference pairs: the usual names, or those that lie within one object."""
-    yield (), None, PairFields()
+def _typed(*named: tuple[str, str | None]) -> tuple[str, ...]:
+    """The options to type: the flags that have a value, each followed by it."""
+    return tuple(word for flag, value in named if value for word in (flag, value))
+
+
+def _pairs(columns: Sequence[FileColumn]) -> Iterator[tuple[str | None, PairFields]]:
+    """The field of the prompt and those of the answers: the usual names, or those that lie within one object."""
+    yield None, PairFields()
     names = {column.name for column in columns}
     for before in dict.fromkeys(name.rpartition(".")[0] for name in names if "." in name):
         chosen, rejected, prompt = (f"{before}.{name}" for name in ("chosen", "rejected", "prompt"))
         if {chosen, rejected} <= names:
-            asked = prompt if prompt in names else None
-            named = ("--prompt-field", prompt) if asked else ()
-            both = PairFields(chosen_field=chosen, rejected_field=rejected)
-            yield (*named, "--chosen-field", chosen, "--rejected-field", rejected), asked, both
+            yield prompt if prompt in names else None, PairFields(chosen_field=chosen, rejected_field=rejected)
