@@ -51,7 +51,7 @@ def load(
                 "give the whole model, as AutoModelForCausalLM loads it: of torch.compile model._orig_mod, of PEFT "
                 "model.get_base_model(), of DataParallel model.module",
             )
-        # Of a model in memory, a block that is not there at all was left out by whoever loaded it, who says so better.
+        # A whole block that a model in memory lacks is a KeyError below: `api.loading.in_use` says how to load it.
         if site.path not in modules and (block in modules or description.spec.loaded is None):
             raise ModelError(
                 f"{description.spec.name} ({description.architecture}) has no hook point {point}: "

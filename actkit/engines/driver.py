@@ -231,6 +231,6 @@ def next_of(output: OutputSpec, task: Task) -> int:
 
 
 def release(output: OutputSpec, task: Task) -> None:
-    """Remove the lock of a worker that is known to have ended, which another host could not tell."""
+    """Remove the lock of a worker that has ended: a worker on another host could not tell that it has."""
     with suppress(OSError):
         (share_of(output, task) / LOCK).unlink()

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+from contextlib import suppress
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
@@ -117,12 +118,10 @@ class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no t
         if folder not in self.dircache:
             found: dict[str, int] = {}
             if folder.count("/") > 2:
-                try:
-                    with WebFile(f"{folder}/{LISTS}") as file:
-                        data = file.read()
+                no_manifest = suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError)
+                with no_manifest, WebFile(f"{folder}/{LISTS}") as file:
+                    data = file.read()
                     found = {name: about["bytes"] for name, about in json.loads(data)["files"].items()}
                     found[LISTS] = len(data)
-                except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-                    found = {}
             self.dircache[folder] = found
         return dict(self.dircache[folder])

@@ -56,21 +56,18 @@ def remote_bytes(url: str, seeks: bool = False) -> Iterator[IO[bytes]]:
 
     Raises InputError, also while the file is read.
     """
+    ahead: Mapping[str, Any] = {} if seeks else {"cache_type": "readahead", "block_size": LINES}
     try:
-        raw = _opened(url, seeks)
+        with explained(url):
+            if is_web(url):
+                raw: Any = WebFile(as_url(url))
+            else:
+                system, path = file_system(url)
+                raw = system.open(path, "rb", **ahead)
     except FileNotFoundError as error:
         raise missing(url) from error
     with _Explained(raw, url) as unbuffered, io.BufferedReader(unbuffered, 1 << 16) as file:
         yield cast("IO[bytes]", file)
-
-
-def _opened(url: str, seeks: bool) -> Any:
-    with explained(url):
-        if is_web(url):
-            return WebFile(as_url(url))
-        system, path = file_system(url)
-        ahead: Mapping[str, Any] = {} if seeks else {"cache_type": "readahead", "block_size": LINES}
-        return system.open(path, "rb", **ahead)
 
 
 def remote_files(url: str) -> list[str] | None:

@@ -17,11 +17,12 @@ from actkit.backends import describe, load, transformer_lens
 from actkit.backends.hooked import TREE_MODELS
 from actkit.backends.saes import metadata
 from actkit.backends.saes.sae_lens import load as load_sae
+from actkit.backends.steered import SteeredBatch
 from actkit.backends.transformer_lens import block_sites
 from actkit.config import ModelSpec, SaeSpec
 from actkit.hooks import HookPoint
 from actkit.pipeline import compute
-from actkit.pipeline.forward import run_batch, steered
+from actkit.pipeline.forward import run_batch
 from actkit.runs.run import open_run
 from actkit.verify.recompute.nearest import logit_score
 from tests.command_line import Run
@@ -55,7 +56,7 @@ STEERED = {
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """What was computed where: `weights`, `sae` or `logits` → the devices; what is kept is where its block is."""
     found: dict[str, set[str]] = {}
-    real, real_steered, real_computed = run_batch.forward, steered._Read.of, metadata._functions
+    real, real_steered, real_computed = run_batch.forward, SteeredBatch.logits, metadata._functions
 
     def forward(model: Any, batch: Any, points: Any) -> Any:
         kept = real(model, batch, points)
@@ -67,9 +68,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         found.setdefault("weights", set()).update(str(parameter.device) for parameter in model.module.parameters())
         return kept
 
-    def read(logits: Any, following: Any) -> Any:
-        found.setdefault("logits", set()).add(str(logits.device))
-        return real_steered(logits, following)
+    def logits(batch: Any, intervention: Any) -> Any:
+        made = real_steered(batch, intervention)
+        found.setdefault("logits", set()).add(str(made.device))
+        return made
 
     def computed(sae: Any, centre: bool, dtype: Any) -> Any:
         encode, reconstruct, own = real_computed(sae, centre, dtype)
@@ -83,7 +85,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         return encode, reconstruct, watched
 
     monkeypatch.setattr(compute, "forward", forward)
-    monkeypatch.setattr(steered._Read, "of", read)
+    monkeypatch.setattr(SteeredBatch, "logits", logits)
     monkeypatch.setattr(metadata, "_functions", computed)
     return found
 
