@@ -5,7 +5,7 @@ the first shard; sizes that depend on which features fire are unknown.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ def planned(
     tables = tally.tables(recipe, progress)
     known = sum(table["bytes"] or 0 for table in tables.values())
     temporary = recipe.temporary(tally.sequences, tally.kept)
+    numbers_a_token = description.d_model * (len(hook_points) + BLOCK_WIDTH)
     free = shutil.disk_usage(_existing(output.out)).free
     facts = {
         "command": recipe.command,
@@ -78,7 +79,7 @@ def planned(
         "memory": {  # about, in bytes
             "model": weight_bytes(description, hook_points),
             "saes": sum(2 * health.sae.d_in * health.sae.d_sae * 4 for health in recipe.health.values()),
-            "batch": batch.batch_tokens * _bytes_a_token(description, hook_points),
+            "batch": batch.batch_tokens * numbers_a_token * (4 if description.spec.dtype == "float32" else 2),
             "shards": SHARDS_HELD * min(batch.shard_mb * 2**20, tally.kept * kept_bytes),
             "libraries": LIBRARIES,
         },
@@ -164,11 +165,6 @@ def _example(shard: Shard, description: Description) -> dict[str, Any] | None:
                 "response_start": sequence.response_start,
             }
     return None
-
-
-def _bytes_a_token(description: Description, hook_points: Sequence[HookPoint]) -> int:
-    """Bytes of a token while it is run: what a block holds at once, and what each hook point gives."""
-    return description.d_model * (len(hook_points) + BLOCK_WIDTH) * (4 if description.spec.dtype == "float32" else 2)
 
 
 def _warnings(tables: int, temporary: int, free: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -116,13 +117,11 @@ def peak_memory_mb() -> float | None:
     if sys.platform == "win32":
         return None
     try:
-        lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        found = re.search(r"^VmHWM:\s*(\d+)", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
     except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name == "VmHWM":
-            return round(int(value.split()[0]) / 2**10, 1)
+        found = None
+    if found:
+        return round(int(found[1]) / 2**10, 1)
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

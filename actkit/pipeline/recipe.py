@@ -113,15 +113,15 @@ class Recipe:
     steering: Steering | None = None
     """Interventions under which every batch is run; then the reducers get log-probabilities in place of activations."""
 
-    def bytes_at(self, hook_points: Sequence[HookPoint], d_model: int) -> int:
-        """Bytes of one kept position until its shard is written, of vectors in float32 where vectors are kept."""
-        return self.kept_bytes or len(hook_points) * d_model * 4
-
     health: Mapping[str, Health] = field(default_factory=dict)
     """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
     statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Function that `finish` calls → the settings that it gets beside the run. `run.json` keeps them, so that `verify`
     can call it again."""
+
+    def bytes_at(self, hook_points: Sequence[HookPoint], d_model: int) -> int:
+        """Bytes of one kept position until its shard is written, of vectors in float32 where vectors are kept."""
+        return self.kept_bytes or len(hook_points) * d_model * 4
 
 
 @dataclass(frozen=True)

@@ -124,16 +124,13 @@ def tokens_table(
 
 def _are_sinks(sequences: Sequence[TokenSequence], sinks: Sinks | None) -> pa.Array:
     """Whether each token is a sink; null where it is not known, since it was not read."""
-    unknown, sink = [], []
-    for sequence in sequences:
-        n = len(sequence.encoding) - sequence.start
-        mask, values = np.ones(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
-        if sinks is not None:
-            mask[sequence.keep - sequence.start] = False
-            values[sequence.keep - sequence.start] = sinks.among(sequence)
-        unknown.append(mask)
-        sink.append(values)
-    return pa.array(np.concatenate(sink), mask=np.concatenate(unknown))
+    ends = np.cumsum([len(sequence.encoding) - sequence.start for sequence in sequences])
+    unknown, is_sink = np.ones(ends[-1], dtype=np.bool_), np.zeros(ends[-1], dtype=np.bool_)
+    if sinks is not None:
+        for sequence, end in zip(sequences, ends, strict=True):
+            at = sequence.keep - len(sequence.encoding) + end
+            unknown[at], is_sink[at] = False, sinks.among(sequence)
+    return pa.array(is_sink, mask=unknown)
 
 
 def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:

@@ -103,7 +103,8 @@ def _of_kind(
         if kind == steering.costs:
             distribution = logits - normaliser[:, None]
             plain = distribution if plain is None else plain
-            found[KL][own, number] = _kl(plain, distribution).cpu()
+            kl = (plain.exp() * (plain - distribution)).sum(-1)
+            found[KL][own, number] = kl.clamp_min(0).cpu()
         for name, ids in zip(WORDS, steering.words or (), strict=False):
             chosen = logits[:, torch.from_numpy(ids).to(device)]
             found[name][own, number] = (torch.logsumexp(chosen, dim=-1) - normaliser).cpu()
@@ -114,11 +115,6 @@ def _next(sequence: TokenSequence, position: int) -> int:
     """The token that follows a position; -1 after the last."""
     ids = sequence.encoding.token_ids
     return int(ids[position + 1]) if position + 1 < len(ids) else -1
-
-
-def _kl(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """[m] KL divergence, in nats, of the distributions after (log, [m, vocabulary]) from those before."""
-    return (before.exp() * (before - after)).sum(-1).clamp_min(0)
 
 
 def most_tokens(vocabulary: int, asked: int) -> int:
@@ -134,7 +130,8 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     ids, at = np.unique(kept.sequence_ids, return_inverse=True)
     last = np.zeros(len(ids), dtype=np.int64)
     np.maximum.at(last, at, np.arange(len(at)))
-    values = {name: _host(tensor) for name, tensor in kept.activations.items()}
+    tensors = {name: part for name, part in kept.activations.items() if isinstance(part, torch.Tensor)}
+    values = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
     followed = ~np.isnan(values[LOGPROB][:, :1])
     found: dict[str, np.typing.NDArray[np.float64]] = {"sequence_ids": ids.astype(np.float64)}
     for name, rows in values.items():
@@ -147,8 +144,3 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     count = np.zeros((len(ids), 1))
     np.add.at(count, at, followed.astype(np.float64))
     return {**found, "n_tokens": count}
-
-
-def _host(tensor: object) -> "np.typing.NDArray[np.float64]":
-    assert isinstance(tensor, torch.Tensor)
-    return tensor.numpy().astype(np.float64)

@@ -130,15 +130,12 @@ def logprobs(intervention_ids: Sequence[int]) -> Reducer:
         }
         columns["sequence_id"] = np.repeat(ids, k)[ran.reshape(-1)]
         columns["intervention_id"] = np.tile(np.asarray(intervention_ids), len(ids))[ran.reshape(-1)]
-        arrays = [_column(columns.get(field.name), field.type, int(ran.sum())) for field in schema]
+        arrays = [
+            pa.array(columns[field.name], from_pandas=True).cast(field.type)  # NaN becomes null
+            if field.name in columns
+            else pa.nulls(int(ran.sum()), field.type)
+            for field in schema
+        ]
         return {"logprobs": pa.Table.from_arrays(arrays, schema=schema)}
 
     return reduce
-
-
-def _column(values: "np.typing.NDArray[np.generic] | None", kind: pa.DataType, n: int) -> pa.Array:
-    """A column of the type; nulls where there is nothing, or no number."""
-    if values is None:
-        return pa.nulls(n, kind)
-    missing = np.isnan(values.astype(np.float64))
-    return pa.array(np.where(missing, 0, values), mask=missing).cast(kind)

@@ -23,12 +23,12 @@ def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
     kept = replace(
         encoding,
         special_in_text=typed,
+        n_beyond=0,
         token_ids=encoding.token_ids[:length],
         char_start=encoding.char_start[:length],
         char_end=encoding.char_end[:length],
         is_special=encoding.is_special[:length],
         role=encoding.role[:length],
-        n_beyond=0,
     )
     return kept, cut
 
@@ -40,10 +40,11 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
     character is split between two pieces, it is in both. A BOS that the document itself begins with is not in its text.
     """
     step = size - (bos is not None)
+    whole = Tokens(encoding.token_ids, encoding.char_start, encoding.char_end)
     own = int(len(encoding) > 0 and encoding.token_ids[0] == bos)  # the text's own BOS is that of its first piece
     for first in range(own, len(encoding), step):
         part = slice(first, min(first + step, len(encoding)))
-        tokens = Tokens(encoding.token_ids[part], encoding.char_start[part], encoding.char_end[part])
+        tokens = whole.part(part.start, part.stop)
         about = encoding.is_special[part], encoding.role[part], encoding.unknown_id
         yield _piece(encoding.text, tokens, *about, bos)
 

@@ -41,8 +41,7 @@ class Tokens:
 
     def part(self, first: int, last: int | None = None) -> "Tokens":
         """The tokens [first, last)."""
-        here = slice(first, last)
-        return Tokens(self.ids[here], self.start[here], self.end[here])
+        return Tokens(*(array[first:last] for array in self))
 
     @classmethod
     def joined(cls, parts: Sequence["Tokens"]) -> "Tokens":
