@@ -1,8 +1,8 @@
 """A run as named arrays, each written piece by piece, as npz and safetensors.
 
-Of `dpo` and `capture`: one array [n, width] a hook point, with `sequence_ids` [n] and `positions` [n], which tell whose
-each row is. Of `concept`: one unit vector [d_model] a hook point, and under `<hook point>.norm` the length of the
-difference that was measured, where the method has one.
+Of `dpo` and `capture`: one array [n, width] a hook point, with `sequence_ids` [n] and `positions` [n] of its rows.
+Of `concept`: one unit vector [d_model] a hook point. `<hook point>.norm` is the length of the measured difference,
+where the method has one.
 """
 
 import json
@@ -98,20 +98,11 @@ def _vectors(run: Path, held: Held) -> Pieces:
 
 def _directions(job: ExportJob, method: str | None) -> list[Array]:
     found = directions_of(job.run, method)
-    norms = {
-        direction.hook_point: np.array(direction.norm, dtype=np.float64)
-        for direction in found
-        if direction.norm is not None
-    }
-    vectors = {direction.hook_point: direction.unit for direction in found}
-    return [
-        *(Array(f"{name}.norm", norm.dtype, (), partial(_whole, norm)) for name, norm in norms.items()),
-        *(Array(name, unit.dtype, unit.shape, partial(_whole, unit)) for name, unit in vectors.items()),
+    whole: list[tuple[str, npt.NDArray[Any]]] = [
+        *((f"{each.hook_point}.norm", np.array(each.norm, np.float64)) for each in found if each.norm is not None),
+        *((each.hook_point, each.unit) for each in found),
     ]
-
-
-def _whole(values: npt.NDArray[Any]) -> Pieces:
-    yield values
+    return [Array(name, values.dtype, values.shape, partial(iter, [values])) for name, values in whole]
 
 
 def write_npz(job: ExportJob, method: str | None = None) -> None:

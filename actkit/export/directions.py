@@ -5,6 +5,7 @@ A control vector holds those of blocks: some layers, each with its share of the 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from actkit.runs.facts import facts_of
 from actkit.runs.reader import parts, rows_of_table
 
 METHOD = "mean-diff"
-"""The method that is taken where none is named."""
+"""The default method."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class StoredDirection:
     norm: float | None
     """Length of the difference that was measured; None where the method has none."""
     strength: float = 1.0
-    """Multiple of the difference between the sides; of a run of `steer`, the strength that it chose."""
+    """Multiple of the difference between the sides. A run of `steer` has the strength that it chose."""
 
     @property
     def measured(self) -> npt.NDArray[np.float32]:
-        """[d_model]: what scale 1 adds: the difference that was measured, or so many times it; else the unit one."""
+        """[d_model]: the vector that scale 1 adds: `strength` times the measured difference, or the unit vector."""
         length = self.strength * (1.0 if self.norm is None else self.norm)
         return (self.unit.astype(np.float64) * length).astype(np.float32)
 
 
 def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
-    """The directions that `method` found, by layer and hook point; of a run of `steer` what it chose.
+    """The directions that `method` found, by layer and hook point. A run of `steer` has those that it chose.
 
     Raises RunError for a run without directions, UsageError for a method that it does not have.
     """
@@ -55,11 +56,10 @@ def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
     if not chosen:
         methods = ", ".join(sorted({row["method"] for row in rows}))
         raise UsageError(f"{run} has no directions by {wanted}", f"--method: {methods}")
-    found = [
+    return [
         StoredDirection(row["layer"], row["hook_point"], np.array(row["direction"], dtype=np.float32), row["norm"])
-        for row in chosen
+        for row in sorted(chosen, key=itemgetter("layer", "hook_point"))
     ]
-    return sorted(found, key=lambda direction: (direction.layer, direction.hook_point))
 
 
 def _steered(run: Path, method: str | None) -> list[StoredDirection]:
@@ -74,15 +74,10 @@ def _steered(run: Path, method: str | None) -> list[StoredDirection]:
         raise RunError(f"{run} did not add a direction, but {rows[0]['do']}", "a control vector can only be added")
     if method is not None and method != rows[0]["source"]:
         raise UsageError(f"{run} chose {rows[0]['source']}, not {method}", "leave --method out")
+    vectors = [np.array(row["vector"], dtype=np.float32) for row in rows]
     return [
-        StoredDirection(
-            row["layer"],
-            row["hook_point"],
-            np.array(row["vector"], dtype=np.float32),
-            row["unit_norm"],
-            row["strength"],
-        )
-        for row in rows
+        StoredDirection(row["layer"], row["hook_point"], vector, row["unit_norm"], row["strength"])
+        for row, vector in zip(rows, vectors, strict=True)
     ]
 
 
@@ -91,7 +86,7 @@ SITE = "hook_resid_post"
 
 
 def at_blocks(job: ExportJob, method: str | None) -> dict[int, StoredDirection]:
-    """The directions at `SITE`, by layer; none may be there. Raises what `directions_of` raises."""
+    """The directions at `SITE`, by layer; the mapping may be empty. Raises what `directions_of` raises."""
     found = directions_of(job.run, method)
     return {direction.layer: direction for direction in found if direction.hook_point.endswith(f".{SITE}")}
 
@@ -120,7 +115,7 @@ def chosen_layer(job: ExportJob, method: str | None, found: Mapping[int, StoredD
 
 
 def share_of(job: ExportJob, n: int) -> float:
-    """The share of its own measured difference that each of `n` layers adds; a note says it where they are several."""
+    """The share of its own measured difference that each of `n` layers adds. A note tells the share of several."""
     if n > 1:
         job.note(f"{n} layers: each adds {1 / n:.3g} of its own measured difference, together one")
     return 1 / n

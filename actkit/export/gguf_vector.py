@@ -1,9 +1,9 @@
 """gguf: concept directions as a control vector of llama.cpp, in the layout that repeng writes.
 
-`direction.L` moves the output of block L, 0-based. By default there is one, at the layer that the run chose, as long as
-the difference that was measured there: scale 1 adds just that. What is added at an early layer is still there at a late
-one, so that the measured differences of all layers together would be many times what was measured anywhere. Several
-layers therefore get equal shares, which add up to the difference once.
+`direction.L` moves the output of block L, 0-based. By default there is one, at the layer that the run chose. It is as
+long as the difference measured there, so that scale 1 adds the difference once. A vector added at an early layer is
+still there at a late one: the differences of all layers together would be many times the difference at any layer.
+Several layers therefore get equal shares, which add up to the difference once.
 """
 
 import re
@@ -54,13 +54,10 @@ def write(job: ExportJob, method: str | None = None, layers: str | None = None) 
     writer.add_string("actkit.method", method or METHOD)
     writer.add_array("actkit.layers", [direction.layer for direction in kept])
     writer.add_array("actkit.shares", [share] * len(kept))
-    writer.add_array(
-        "actkit.norms", [float(direction.norm) if direction.norm is not None else 1.0 for direction in kept]
-    )
+    writer.add_array("actkit.norms", [1.0 if direction.norm is None else float(direction.norm) for direction in kept])
     writer.add_float32("actkit.strength", kept[0].strength)
-    writer.add_string(
-        "actkit.scale", "1 adds each layer's share of strength times the measured difference; shares add up to 1"
-    )
+    scale = "1 adds each layer's share of strength times the measured difference; shares add up to 1"
+    writer.add_string("actkit.scale", scale)
     for direction in kept:
         writer.add_tensor(f"direction.{direction.layer}", direction.measured * np.float32(share))
     writer.write_header_to_file()

@@ -57,9 +57,8 @@ def write(job: ExportJob, compression: Compression = "gzip") -> None:
         number = 0
         for done, part in enumerate(files, 1):
             pairs = part_of(job.run, "pairs", part).to_pylist()
-            sides = list(
-                _sides(pairs, part_of(job.run, "sequences", part, ["sequence_id", "record_id", "side"]), number)
-            )
+            rows = part_of(job.run, "sequences", part, ["sequence_id", "record_id", "side"])
+            sides = list(_sides(pairs, rows, number))
             for index, row in enumerate(pairs):
                 metadata.create_group(f"sample_{number + index}").attrs.update(_about(row))
             groups, texts = (
@@ -90,9 +89,8 @@ def _sides(pairs: Sequence[Mapping[str, Any]], sequences: pa.Table, first: int) 
         if record_id not in of:
             raise RunError(f"record {record_id} has a pair but no sequences", "the run's tables do not fit together")
         for name in SIDES:
-            yield Side(
-                number, record_id, name, [of[record_id][side] for side in ("shared", name) if side in of[record_id]]
-            )
+            own = [of[record_id][side] for side in ("shared", name) if side in of[record_id]]
+            yield Side(number, record_id, name, own)
 
 
 def _write_tokens(groups: Mapping[tuple[int, str], Any], sides: Sequence[Side], tokens: pa.Table) -> None:

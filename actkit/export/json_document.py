@@ -7,7 +7,7 @@ a row that share a group, a variation a record, whose `prompt` and `response` to
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -57,20 +57,19 @@ def _copy(job: ExportJob) -> None:
 def _write_results(job: ExportJob) -> None:
     read = _document(job)
     layers = keys_of(job.facts["saes"], read or {})
-    beside: dict[str, Any] = {**(read or {}), "results": []}
+    beside = {key: value for key, value in (read or {}).items() if key != "results"}
     describe(beside, job.facts, layers)
     stream = _followed(job, layers)
-    results = (
-        _of_tables(stream) if read is None else (_of_document(result, stream, layers) for result in read["results"])
-    )
+    results: Iterable[Any] = _of_tables(stream)
+    if read is not None:
+        results = (_of_document(result, stream, layers) for result in read["results"])
     with job.out.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{\n"results": [')
         for number, result in enumerate(results):
             file.write(("," if number else "") + "\n" + json.dumps(result, ensure_ascii=False))
         file.write("\n]")
         for key, value in beside.items():
-            if key != "results":
-                file.write(f",\n{json.dumps(key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}")
+            file.write(f",\n{json.dumps(key, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}")
         file.write("\n}\n")
 
 
@@ -97,11 +96,15 @@ def _joined(variation: Any, entry: Entry | None, layers: Mapping[str, str]) -> A
 
 
 def _of_tables(stream: Iterator[Entry]) -> Iterator[dict[str, Any]]:
-    for (group, _), same in groupby(
-        stream, lambda record: (record.group, record.record_id if record.group is None else None)
-    ):
+    for (group, _), same in groupby(stream, _of_result):
         named = {} if group is None else {"question_id": group}
         yield {**named, "variations": [_variation(record) for record in same]}
+
+
+def _of_result(entry: Entry) -> tuple[str | None, int | None]:
+    """The key of the result that a record is in: its group, such as a question, or itself."""
+    group = None if entry.sequence is None else entry.sequence["group"]
+    return group, entry.record_id if group is None else None
 
 
 def _variation(entry: Entry) -> dict[str, Any]:

@@ -27,14 +27,9 @@ class Entry:
     split: int
     """The character of the text at which the response begins."""
 
-    @property
-    def group(self) -> str | None:
-        """The group that it belongs to, such as a question."""
-        return None if self.sequence is None else self.sequence["group"]
-
 
 def entries(run: Path, facts: Mapping[str, Any], layers: Mapping[str, str]) -> Iterator[Entry]:
-    """Every record that was read, in order; `layers` says under which key each SAE's features stand."""
+    """Every record that was read, in order. `layers` maps each SAE to the key of its features."""
     numbers = {part_number(part) for table in ("sequences", "rejected") for part in parts(run, table)}
     for number in sorted(number for number in numbers if number is not None):
         part = Path(f"{part_name(number)}.parquet")
@@ -87,5 +82,5 @@ def _activations(facts: Mapping[str, Any], features: pa.Table | None, sequence_i
 
 
 def answer_start(row: Mapping[str, Any]) -> int:
-    """The position where the answer of a row of `sequences` begins; without an answer, the one after the last token."""
+    """The position where the answer of a row of `sequences` begins. Without an answer: the number of tokens."""
     return int(row["n_tokens"] if row["response_start"] is None else row["response_start"])

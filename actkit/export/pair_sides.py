@@ -18,10 +18,9 @@ from actkit.errors import RunError
 from actkit.export.job import ExportJob
 from actkit.export.torch_pt import MB
 from actkit.hooks import HookPoint
-from actkit.runs.reader import left_out, span
+from actkit.runs.reader import Ints, left_out, span
 from actkit.runs.run import Run
 
-Ints = npt.NDArray[np.int64]
 TOKEN = ["sequence_id", "position", "token_id", "token"]
 
 
@@ -104,11 +103,10 @@ def write(job: ExportJob, max_mb: int = 2000) -> None:
     Raises RunError when the tensors would be larger than `max_mb` MB: they are in memory as a whole.
     """
     run = Run(job.run)
-    size = 2 * sum(int(table["bytes"]) for name, table in run.facts["tables"].items() if name == "activations") / MB
+    size = 2 * run.facts["tables"].get("activations", {}).get("bytes", 0) / MB
     if size > max_mb:
-        raise RunError(
-            f"padded, both sides would be about {size:,.0f} MB, more than --max-mb {max_mb}", "raise --max-mb"
-        )
+        what = f"padded, both sides would be about {size:,.0f} MB, more than --max-mb {max_mb}"
+        raise RunError(what, "raise --max-mb")
     document: dict[str, Any] = {}
     for done, side in enumerate(SIDES, 1):
         document[side] = side_of(run, side)

@@ -8,12 +8,13 @@ them; their share is no Pearson correlation, so those values are left empty.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 
 from actkit.errors import RunError
 from actkit.export.job import ExportJob
@@ -51,51 +52,46 @@ def write(job: ExportJob) -> None:
         file.write(json.dumps(about, ensure_ascii=False)[:-1] + ', "features": [')
         _write_features(job, exact, token_index(job.run), file)
         file.write("]}\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _write_features(job: ExportJob, scale: Scale, tokens: TokenIndex, file: IO[str]) -> None:
     alive = int((scale.maxima > 0).sum())
     n_ordinary = int((~tokens.special).sum())
-    batch: list[tuple[int, list[Window], dict[str, Any]]] = []
     done = 0
-
-    def flush() -> None:
-        nonlocal done
-        cut_all(job.run, (window for _, windows, _ in batch for window in windows))
-        numbers = [feature for feature, _, _ in batch]
+    for features in _batches(job, scale):
+        numbers = list(features)
         known, logits = known_of(job.run, scale.sae, numbers), logits_of(job.run, scale.sae, numbers)
-        for feature, windows, counted in batch:
-            most = float(scale.maxima[feature])
-            row = _feature(job, feature, windows, counted, known[feature], logits.get(feature), most)
-            file.write((", " if done else "") + json.dumps(row, ensure_ascii=False, allow_nan=False))
-            done += 1
-        batch.clear()
-        job.progress(done / max(alive, 1))
-
-    for features in _batches(job, scale, BATCH):
-        known = known_of(job.run, scale.sae, [feature for feature, _ in features])
-        for feature, rows in features:
+        windows: dict[int, list[Window]] = {}
+        counted: dict[int, dict[str, Any]] = {}
+        for feature, rows in features.items():
             special = tokens.is_special(tokens.rows(rows))
             values = rows["activation"].to_numpy()[~special]
             heights, edges = np.histogram(values, bins=BINS, range=(0, float(values.max()) if len(values) else 1.0))
-            counted = {"frac_nonzero": len(values) / max(n_ordinary, 1)}
-            counted["freq_hist_data_bar_heights"] = heights.astype(float).tolist()
-            counted["freq_hist_data_bar_values"] = ((edges[1:] + edges[:-1]) / 2).tolist()
-            batch.append((feature, windows_of(feature, rows, scale, known[feature], special), counted))
-        flush()
+            windows[feature] = windows_of(feature, rows, scale, known[feature], special)
+            counted[feature] = {
+                "frac_nonzero": len(values) / max(n_ordinary, 1),
+                "freq_hist_data_bar_heights": heights.astype(float).tolist(),
+                "freq_hist_data_bar_values": ((edges[1:] + edges[:-1]) / 2).tolist(),
+            }
+        cut_all(job.run, chain.from_iterable(windows.values()))
+        for feature in numbers:
+            most = float(scale.maxima[feature])
+            row = _feature(job, feature, windows[feature], counted[feature], known[feature], logits.get(feature), most)
+            file.write((", " if done else "") + json.dumps(row, ensure_ascii=False, allow_nan=False))
+            done += 1
+        job.progress(done / max(alive, 1))
 
 
-def _batches(job: ExportJob, scale: Scale, size: int) -> Iterator[list[tuple[int, Any]]]:
-    """Features with their positions, so many that their rows fit into memory."""
-    batch, rows = [], 0
+def _batches(job: ExportJob, scale: Scale) -> Iterator[dict[int, pa.Table]]:
+    """Feature → its positions, of so many features that their rows fit into memory."""
+    batch: dict[int, pa.Table] = {}
+    rows = 0
     for feature, table in features_in_order(job.run, scale.sae, len(scale.maxima)):
-        batch.append((feature, table))
+        batch[feature] = table
         rows += len(table)
-        if len(batch) == size or rows > 1 << 20:
+        if len(batch) == BATCH or rows > 1 << 20:
             yield batch
-            batch, rows = [], 0
+            batch, rows = {}, 0
     if batch:
         yield batch
 

@@ -24,8 +24,7 @@ from actkit.export.arrays import Array, Pieces
 from actkit.export.job import ExportJob
 from actkit.export.torch_file import save
 from actkit.export.vectors import Held, even, kept_rows
-from actkit.runs.part import read_part
-from actkit.runs.reader import Ints, part_of, parts, rows_of, span
+from actkit.runs.reader import Ints, part_of, parts, rows_of, rows_of_table, span
 
 MB = 10**6
 
@@ -91,14 +90,9 @@ def _texts(run: Path) -> dict[str, list[Any]]:
 def _statistics(run: Path, keys: dict[str, int | str]) -> dict[str, Any]:
     """Key in `activations` → what `layer_stats` says of it; `norm` is the mean Euclidean norm of its vectors."""
     found: dict[str, Any] = {}
-    for part in parts(run, "layer_stats"):
-        for row in read_part(part).to_pylist():
-            if row["hook_point"] not in keys:
-                continue
-            figures = {
-                "n_positions": row["n_positions"],
-                **{name: row[column] for name, column in (("mean", "mean"), ("std", "std"), ("norm", "mean_norm"))},
-            }
+    for row in rows_of_table(run, "layer_stats"):
+        if row["hook_point"] in keys:
+            figures = {name: row[name] for name in ("n_positions", "mean", "std")} | {"norm": row["mean_norm"]}
             own = found.setdefault(str(keys[row["hook_point"]]), {})
             if row["special_tokens"]:
                 own.update({"hook_point": row["hook_point"], **figures})

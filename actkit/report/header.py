@@ -1,4 +1,4 @@
-"""The top of every page: what was run, on what, what became of the records, how to run it again, and what it found."""
+"""The top of every page: command, model, SAEs, counts of records, findings, and the line that runs it again."""
 
 import json
 import shlex
@@ -40,7 +40,7 @@ def verdicts_of(facts: Mapping[str, Any]) -> list[str]:
 
 
 def finding(run: Run) -> str:
-    """One sentence with n and an interval or a null band; why there is none, where the run has not what it needs."""
+    """One sentence with n and an interval or a null band. Where the run lacks a table for it, the sentence says so."""
     told = verdicts_of(run.facts)
     if told:
         return "; ".join(told)
@@ -62,17 +62,11 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{model['name']}{revision}, {model['dtype']} on {model['device']}, attention {model['attn']}"),
         ("hook points", ", ".join(facts["hook_points"])),
     ]
-    for sae in facts.get("saes", ()):
-        about = f"{sae['name']}, {sae['d_sae']:,} features at {sae['hook_point']}"
-        rows.append(("SAE", about))
+    saes = facts.get("saes", ())
+    rows += [("SAE", f"{sae['name']}, {sae['d_sae']:,} features at {sae['hook_point']}") for sae in saes]
     rows += [("SAE health", said) for _, said in health_of(facts)]
-    rows += [
-        (
-            "records",
-            f"{counts['read']:,} read, {counts['written']:,} written, {counts['rejected']:,} rejected, "
-            f"{counts['truncated']:,} truncated; {counts['sequences']:,} sequences, {counts['tokens']:,} tokens",
-        )
-    ]
+    of_records = ", ".join(f"{counts[name]:,} {name}" for name in ("read", "written", "rejected", "truncated"))
+    rows.append(("records", f"{of_records}; {counts['sequences']:,} sequences, {counts['tokens']:,} tokens"))
     reasons = sorted(facts.get("rejected_reasons", {}).items(), key=lambda reason: (-reason[1], reason[0]))
     if reasons:
         rows.append(("rejected", "; ".join(f"{count:,} × {reason}" for reason, count in reasons[:5])))
@@ -86,10 +80,10 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def warnings_of(facts: Mapping[str, Any]) -> list[str]:
-    """The caveats of the pictures, each once."""
-    of_report = facts.get("concept", {}) or {}
-    found = [*facts.get("warnings", ()), *of_report.get("warnings", ()), *facts.get("notes", ())]
-    found += of_report.get("features", {}).get("warnings", ()) if isinstance(of_report.get("features"), dict) else ()
+    """The warnings and notes of a run, each once."""
+    concept = facts.get("concept") or {}
+    found = [*facts.get("warnings", ()), *concept.get("warnings", ()), *facts.get("notes", ())]
+    found += (concept.get("features") or {}).get("warnings", ())
     return list(dict.fromkeys(str(warning) for warning in found))
 
 

@@ -9,9 +9,9 @@ from actkit.errors import RunError
 from actkit.report.feature_views import one_feature
 from actkit.report.features_in_order import features_in_order, ordered_features
 from actkit.report.mapped_texts import MappedTexts, mapped_texts
-from actkit.report.projections import Projection, projections_of
-from actkit.report.run_blocks import ROWS, beginning, drawn_pictures, run_index
-from actkit.report.text_views import Scale, scales_of, views_of
+from actkit.report.projections import projections_of
+from actkit.report.run_blocks import ROWS, beginning, drawn_pictures, n_texts, run_index
+from actkit.report.text_views import Projection, Scale, scales_of, views_of
 from actkit.report.token_index import token_index
 from actkit.runs.by_sequence import sequence_of_record
 from actkit.runs.part import read_part
@@ -27,7 +27,7 @@ class LiveRun:
     scales: list[Scale] = field(default_factory=list)
 
     def prepare(self) -> None:
-        """Make what every page needs: scales, pictures and index; of a large run this is what takes time."""
+        """Make scales, pictures and the index, which every page needs. For a large run this takes time."""
         self.scales = scales_of(self.run.path, self.run.facts.get("saes", ()))
         _ = self.pictures, self.index, self.projections, self.texts
 
@@ -59,8 +59,8 @@ class LiveRun:
                 )
             features.append([[*row[:4], "live", *row[5:]] for row in rows[:ROWS]])
         sequences = list(self._listed())
-        n = sum(about["rows"] for name, about in run.facts["tables"].items() if name == "sequences")
-        if len(sequences) >= ROWS:
+        n = n_texts(run)
+        if len(sequences) < n:
             missing.append(f"the first {ROWS:,} of {n:,} texts are listed; each has a page")
         return run_index(run, self.scales, sequences, features, self._tokens(), missing)
 

@@ -1,11 +1,10 @@
-"""A number for each token along a direction: what a strip of a run without features is coloured by.
+"""Projections of tokens on a direction, by which pages colour texts of runs without features.
 
-From the table `projections` where the run has it; else preference pairs on the mean of chosen − rejected (of the other
-half of the pairs), and contrast pairs on the chosen direction, at the positions that are stored.
+They come from the table `projections` where the run has it. Otherwise stored positions are projected: preference pairs
+on the mean of chosen − rejected of the other half of the pairs, contrast pairs on the chosen direction.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,14 @@ import pyarrow.compute as pc
 from actkit.plots.concept.sides import chosen, direction_of
 from actkit.plots.dpo.pair_vectors import differences_at, halves, layer_of
 from actkit.plots.picture import LackingError, Pick
+from actkit.report.text_views import Projection, Values
 from actkit.runs.part import read_part
 from actkit.runs.reader import part_of, parts, rows_of
 from actkit.runs.run import Run
 
-Values = Mapping[tuple[int, int], float]
-"""(sequence, position) → number."""
-
-
-@dataclass(frozen=True)
-class Projection:
-    """One direction, and how its numbers are read of one part of a run."""
-
-    name: str
-    of_part: Callable[[str], Values]
-    """From a part file's name."""
-
 
 def projections_of(run: Run) -> list[Projection]:
-    """The directions by which texts of a run can be coloured; none where there is none."""
+    """The directions by which texts of a run can be coloured; an empty list where it has none."""
     if "projections" in run.tables:
         return _stored(run)
     try:
@@ -65,7 +53,7 @@ def _stored(run: Run) -> list[Projection]:
 
 
 def _chosen(run: Run) -> tuple[str, int] | None:
-    """Method and layer of the direction that the run chose, which comes first; None where it chose none."""
+    """Method and layer of the direction that the run chose; None where it chose none."""
     try:
         row = chosen(run, Pick())
     except LackingError:
@@ -80,11 +68,7 @@ def _of_pairs(run: Run) -> Projection:
 
     def read(part: str) -> Values:
         of = part_of(run.path, "sequences", Path(part), ["sequence_id", "record_id"])
-        half = dict(
-            zip(
-                of["sequence_id"].to_pylist(), (record_id % 2 for record_id in of["record_id"].to_pylist()), strict=True
-            )
-        )
+        half = {row["sequence_id"]: row["record_id"] % 2 for row in of.to_pylist()}
         return _read(run.path, part, point, lambda ids: directions[[half[sequence_id] for sequence_id in ids]])
 
     return Projection(f"projection on the mean of chosen − rejected, layer {layer}", read)

@@ -1,7 +1,7 @@
 """The part of a page that holds one run: blocks of whole texts, blocks of feature pages, and an index of both.
 
-Texts come first, until their share of the limit is used; contexts in them need no text of their own. Features follow,
-the densest first (of a ranking: those at either end), until the limit is reached. What is left out is said.
+Texts come first, until their share of the limit is used. A context in one of them needs no text of its own. Features
+follow until the limit is reached: the densest first, of a ranking those at either end. The page says what is left out.
 """
 
 import json
@@ -23,9 +23,9 @@ from actkit.runs.reader import parts
 from actkit.runs.run import Run
 
 TEXT_SHARE, FEATURE_SHARE = 0.55, 0.4
-"""Shares of what the limit leaves; a run without features gives its texts both."""
+"""Shares of the limit. The texts of a run without features get both."""
 BLOCK = 96_000
-"""Characters of JSON in a block of texts, about: what is unpacked to show one."""
+"""Characters of JSON in a block of texts, about. A browser unpacks a whole block to show one text."""
 FEATURES_A_BLOCK = 24
 BATCH = 4096
 """Features whose windows are in memory together."""
@@ -63,11 +63,6 @@ def drawn_pictures(run: Run) -> list[tuple[str, str, Drawn | LackingError]]:
         except LackingError as error:
             found.append((picture.name, picture.shows, error))
     return found
-
-
-def figure_json(drawn: Drawn) -> Any:
-    """The figure for plotly.js, in the page's own colours."""
-    return json.loads(drawn.figure.to_json())
 
 
 def write_run(page: Page, budget: int, write: Write) -> None:
@@ -122,7 +117,7 @@ def missing(page: Page) -> list[str]:
 
 def _write_texts(page: Page, budget: int, write: Write) -> int:
     """Whole texts in order, until the budget is used; the others are only listed, up to ROWS."""
-    page.n_sequences = _n_texts(page.run)
+    page.n_sequences = n_texts(page.run)
     used = 0
     for number, block in enumerate(_text_blocks(page)):
         name = f"text-{page.number}-{number}"
@@ -160,7 +155,8 @@ def beginning(text: str) -> str:
     return text if len(text) <= SNIPPET else f"{text[: SNIPPET - 1].rstrip()}…"
 
 
-def _n_texts(run: Run) -> int:
+def n_texts(run: Run) -> int:
+    """The sequences of a run but those that others begin with: what a page lists."""
     table = run.table("sequences", ["sequence_id", "parent_id"])
     return len(table) - len(pc.unique(pc.drop_null(table["parent_id"])))
 
@@ -181,7 +177,7 @@ def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
         counted = True
         if not batch:
             break
-        # Those that fit: a context in a text of the page costs little.
+        # A context in a text of the page costs little.
         fitting, room = [], budget - used
         for feature in batch:
             outside = sum(1 for window in windows.get(feature, ()) if window.sequence not in inside)

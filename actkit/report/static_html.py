@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actkit.numerals import signed
-from actkit.plots.style import visible
+from actkit.plots.style import plain, visible
 from actkit.report.feature_views import pieces_of
 from actkit.report.header import header, warnings_of
 
@@ -18,9 +18,8 @@ LEFT = 'style="text-align:left;padding:1px 10px 1px 0;vertical-align:top"'
 
 
 def text(value: Any, longest: int | None = None) -> str:
-    """A text, invisible characters named, escaped."""
-    shown = visible(str(value))
-    return html.escape(shown if longest is None or len(shown) <= longest else shown[: longest - 1] + "…")
+    """A text, escaped, its invisible characters named, cut after `longest`."""
+    return html.escape(visible(str(value)) if longest is None else plain(value, longest))
 
 
 def table(
@@ -79,9 +78,8 @@ def tokens(pieces: Iterable[tuple[str, int]]) -> str:
 
 def feature_html(name: str, page: Mapping[str, Any]) -> str:
     """A feature: its figures and its strongest contexts."""
-    figures = [
-        (key, page[key]) for key in ("n_active", "density", "mean", "max", "rank", "auroc", "q_value") if key in page
-    ]
+    shown_of = ("n_active", "density", "mean", "max", "rank", "auroc", "q_value")
+    figures = [(key, page[key]) for key in shown_of if key in page]
     rows = []
     for context in page["contexts"]:
         value = context["levels"][context["at"]] / 255 * page["scale"]

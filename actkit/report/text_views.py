@@ -1,6 +1,6 @@
-"""Sequences as a page draws them: boxes of text, the features of each, and a number each to colour by."""
+"""Sequences as a page draws them: boxes of text, each with its features and with numbers to colour it by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.report.projections import Projection, Values
 from actkit.runs.by_sequence import (
     TokenizedText,
     parts_of_sequence,
@@ -26,6 +25,17 @@ KEPT = ("sequence_id", "record_id", "side", "label", "group", "template", "split
 Active = tuple[Sequence[int], Sequence[int]]
 Places = Mapping[tuple[int, int], Active]
 """(sequence, position) → feature ids and their levels there, strongest first."""
+Values = Mapping[tuple[int, int], float]
+"""(sequence, position) → number."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One direction: its name, and the projections on it of one part of a run."""
+
+    name: str
+    of_part: Callable[[str], Values]
+    """From a part file's name."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Scale:
     sae: str
     maxima: npt.NDArray[np.float32] = field(repr=False)
     exact: bool = False
-    """Give activations as they are instead, for files that hold numbers."""
+    """Whether levels are the activations themselves, for files that hold numbers."""
 
     def levels(self, features: Any, activations: Any) -> npt.NDArray[Any]:
         """[n] 1 to 255 for activations [n] of features [n], or of one feature.
@@ -64,17 +74,14 @@ def text_view(
         "special": [number for number, box in enumerate(boxes) if box.is_special],
     }
     view["features"] = [_features(boxes, path, places) for places in of_saes]
-    values = [{"name": name, "values": _along(boxes, path, of)} for name, of in coloured]
+    values = [{"name": name, "values": [_at(of, path, box.last) for box in boxes]} for name, of in coloured]
     values = [track for track in values if any(value is not None for value in track["values"])]
     return {**view, "values": values} if values else view
 
 
-def _along(boxes: Any, path: Sequence[int], values: Values) -> list[float | None]:
-    """For each box the number at its last position; None where there is none."""
-    return [
-        next((values[(sequence_id, box.last)] for sequence_id in path if (sequence_id, box.last) in values), None)
-        for box in boxes
-    ]
+def _at(places: Mapping[tuple[int, int], Any], path: Sequence[int], position: int) -> Any:
+    """The entry at a position, of the sequence itself or of one that it continues. None where there is none."""
+    return next((places[sequence_id, position] for sequence_id in path if (sequence_id, position) in places), None)
 
 
 def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
@@ -84,9 +91,7 @@ def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
         ids: list[int] = []
         levels: list[int] = []
         for position in range(box.first, box.last + 1):
-            here = next(
-                (places[(sequence_id, position)] for sequence_id in path if (sequence_id, position) in places), None
-            )
+            here = _at(places, path, position)
             if here is not None:
                 ids += here[0]
                 levels += here[1]
@@ -100,7 +105,7 @@ def views_of(
     """Some sequences. Raises RunError for an unknown id."""
     texts = sequences_of(run, wanted)
     ids = sorted({sequence_id for text in texts.values() for sequence_id in text.path})
-    found = [_places(run, scale, ids) for scale in scales]
+    found = [places_of(run, scale, ids) for scale in scales]
     names = sorted({part.name for sequence_id in ids for part in parts_of_sequence(run, "sequences", sequence_id)})
     coloured = [
         (projection.name, {place: v for name in names for place, v in projection.of_part(name).items()})
@@ -113,7 +118,8 @@ def views_of_part(
     run: Path, part: Path, scales: Sequence[Scale], projections: Sequence[Projection] = ()
 ) -> Iterator[dict[str, Any]]:
     """The sequences of one part, in order; those that are only the beginning of others are left out."""
-    found = [_places_of_part(run, part, scale) for scale in scales]
+    own = run / features_table(run) / part.name
+    found = [_places(sae_groups(own, scale.sae) if own.exists() else (), scale) for scale in scales]
     coloured = [(projection.name, projection.of_part(part.name)) for projection in projections]
     texts = list(sequences_of_part(run, part))
     parents = {text.row["parent_id"] for text in texts}
@@ -122,41 +128,32 @@ def views_of_part(
             yield text_view(text, found, coloured)
 
 
-def _places(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
-    found: dict[tuple[int, int], Active] = {}
-    for rows in tables_of_sequences(run, features_table(run), ids):
-        found |= _active(rows.filter(pc.equal(rows["sae"], scale.sae)), scale)
+def places_of(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
+    """The features of one SAE in some sequences, whose ids ascend."""
+    tables = tables_of_sequences(run, features_table(run), ids)
+    return _places((rows.filter(pc.equal(rows["sae"], scale.sae)) for rows in tables), scale)
+
+
+def _places(tables: Iterable[pa.Table], scale: Scale) -> Places:
+    """The features in rows of one SAE. Those of pooled features stand where each is strongest."""
+    found: dict[tuple[int, int], Any] = {}
+    for rows in tables:
+        lengths, ids, values = active_in(rows)
+        features, levels = ids.tolist(), scale.levels(ids, values).tolist()
+        if "position" in rows.column_names:
+            ends = np.cumsum(lengths)
+            lasts = np.minimum(ends, ends - lengths + MOST_FEATURES).tolist()
+            columns = (rows["sequence_id"].to_pylist(), rows["position"].to_pylist(), (ends - lengths).tolist(), lasts)
+            for sequence, position, begin, end in zip(*columns, strict=True):
+                found[sequence, position] = (features[begin:end], levels[begin:end])
+            continue
+        sequences = np.repeat(rows["sequence_id"].to_numpy(), lengths).tolist()
+        positions = pc.list_flatten(rows["feature_positions"]).to_pylist()
+        for sequence, position, feature, level in zip(sequences, positions, features, levels, strict=True):
+            here = found.setdefault((sequence, position), ([], []))
+            here[0].append(feature)
+            here[1].append(level)
     return found
-
-
-def _places_of_part(run: Path, part: Path, scale: Scale) -> Places:
-    found: dict[tuple[int, int], Active] = {}
-    own = run / features_table(run) / part.name
-    for rows in sae_groups(own, scale.sae) if own.exists() else ():
-        found |= _active(rows, scale)
-    return found
-
-
-def _active(rows: pa.Table, scale: Scale) -> dict[tuple[int, int], Active]:
-    """Of a run that stores pooled features alone, each is where it is strongest."""
-    lengths, ids, values = active_in(rows)
-    levels = scale.levels(ids, values)
-    if "position" in rows.column_names:
-        ends = np.cumsum(lengths).tolist()
-        of = (ids.tolist(), levels.tolist())
-        places = zip(rows["sequence_id"].to_pylist(), rows["position"].to_pylist(), strict=True)
-        begins = [0, *ends[:-1]]
-        lasts = [min(end, begin + MOST_FEATURES) for begin, end in zip(begins, ends, strict=True)]
-        spans = zip(places, begins, lasts, strict=True)
-        return {place: (of[0][begin:end], of[1][begin:end]) for place, begin, end in spans}
-    found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
-    sequences = np.repeat(rows["sequence_id"].to_numpy(), lengths).tolist()
-    positions = pc.list_flatten(rows["feature_positions"]).to_pylist()
-    for sequence, position, feature, level in zip(sequences, positions, ids.tolist(), levels.tolist(), strict=True):
-        here = found.setdefault((sequence, position), ([], []))
-        here[0].append(feature)
-        here[1].append(level)
-    return dict(found)
 
 
 def scales_of(run: Path, saes: Sequence[Mapping[str, Any]]) -> list[Scale]:

@@ -4,7 +4,7 @@ The commonest token texts are numbered, and each token of the run has its number
 `feature_positions`, a feature at a time, counts how often each is active on each text. Special tokens are left out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,19 @@ import pyarrow.compute as pc
 from actkit.runs.reader import Ints, left_out, parts, tokens_of
 
 TEXTS = 3_000
-"""Token texts that can be searched for: the commonest."""
+"""The commonest token texts, for which a reader can search."""
 FEWEST = 3
-"""Tokens below which a text is left out: recall would be a share of two."""
+"""A text of fewer tokens is left out, since its recall would be a share of two."""
 BEST = 10
 """Features kept of each text, by F1."""
 MOST_TOKENS = 50_000_000
-"""Tokens that are numbered, 100 MB; of a longer run the first, which the page says."""
+"""Tokens that are numbered, 100 MB. Of a longer run the first ones are."""
 NONE = np.uint16(65535)
 
 
 @dataclass
 class TokenIndex:
-    """Token texts, and where they are."""
+    """Token texts, and the tokens of a run that have them."""
 
     texts: list[str]
     counts: Ints
@@ -104,7 +104,10 @@ def token_index(run: Path) -> TokenIndex:
             totals[count["values"]] = totals.get(count["values"], 0) + count["counts"]
     kept = sorted((text for text, n in totals.items() if n >= FEWEST), key=lambda text: (-totals[text], text))[:TEXTS]
     number: Mapping[str, int] = {text: at for at, text in enumerate(kept)}
-    numbers, special, ids, begins, n = [], [], [], [], 0
+    # Each begins with an empty array, so that a run without tokens has columns too.
+    none = np.zeros(0, dtype=np.int64)
+    ids, begins, n = [none], [none], 0
+    numbers, special = [none.astype(np.uint16)], [none.astype(np.bool_)]
     for part in parts(run, "tokens"):
         if n >= MOST_TOKENS:
             break
@@ -122,14 +125,5 @@ def token_index(run: Path) -> TokenIndex:
         special.append(is_special)
         n += len(own)
     counts = np.array([totals[text] for text in kept], dtype=np.int64)
-    whole: Iterable[Any] = (numbers, special)
-    joined = [np.concatenate(lists) if lists else np.zeros(0, dtype=np.uint16) for lists in whole]
-    empty = np.zeros(0, dtype=np.int64)
-    return TokenIndex(
-        kept,
-        counts,
-        np.concatenate(ids) if ids else empty,
-        np.concatenate(begins) if begins else empty,
-        joined[0],
-        joined[1].astype(np.bool_),
-    )
+    whole = [np.concatenate(column) for column in (ids, begins)]
+    return TokenIndex(kept, counts, whole[0], whole[1], np.concatenate(numbers), np.concatenate(special))

@@ -6,6 +6,7 @@ second is unpacked into a `blob:`. All else is text that jinja escapes, or base6
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,8 +22,8 @@ from actkit.plots.picture import Drawn
 from actkit.plots.style import visible
 from actkit.report.header import header, warnings_of
 from actkit.report.pack import packed, packed_bytes
-from actkit.report.run_blocks import Page, drawn_pictures, figure_json, index_of, write_run
-from actkit.report.two_runs import differences, joined_features
+from actkit.report.run_blocks import Page, drawn_pictures, index_of, write_run
+from actkit.report.two_runs import differences, joined_features, share_axes
 from actkit.runs.atomic_files import write_whole
 from actkit.runs.run import Run
 
@@ -41,7 +42,7 @@ class _Shown:
 
 
 def write_report(runs: Sequence[Run], path: Path, limit_mb: float = LIMIT_MB) -> Path:
-    """Write the page; its size is about `limit_mb` at most, and what does not fit is said in it.
+    """Write the page, of about `limit_mb` at most. It says what did not fit.
 
     Raises RunError for more than two runs, WriteError where it cannot be written.
     """
@@ -54,14 +55,11 @@ def write_report(runs: Sequence[Run], path: Path, limit_mb: float = LIMIT_MB) ->
 def _write(file: IO[bytes], runs: Sequence[Run], limit_mb: float) -> None:
     pictures = [drawn_pictures(run) for run in runs]
     head, tail, blocks = page_parts(runs, pictures)
-    written = file.write(head.encode("utf-8", "replace"))
+    written = file.write(head.encode("utf-8", "replace")) + file.write(block_elements(blocks))
 
     def write(name: str, base64_text: str) -> int:
         return file.write(_element(name, base64_text))
 
-    written += write("plotly", plotly_packed())
-    for name, value in blocks.items():
-        written += write(name, packed(value))
     budget = limit_mb * 1e6 - written - len(tail)
     pages = [Page(run, number) for number, run in enumerate(runs)]
     for page in pages:
@@ -99,8 +97,9 @@ def page_parts(
         policy=policy(script, live),
         version=runs[0].facts.get("versions", {}).get("actkit", ""),
         title=" and ".join(run.name for run in shown),
-        style=_trusted((FOLDER / "page.css").read_text(encoding="utf-8")),
-        script=_trusted(script),
+        # The package's own style and script are not escaped.
+        style=markupsafe.Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=markupsafe.Markup(script),
         runs=shown,
         differences=differences(*(run.facts for run in runs)) if len(runs) == MOST_RUNS else [],
         joined=joined_features(*runs) if len(runs) == MOST_RUNS else None,
@@ -114,9 +113,7 @@ def page_parts(
 
 
 def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The pictures, those of two runs under one name side by side on the same axes; and their figures."""
-    from actkit.report.two_runs import share_axes
-
+    """The pictures, and the blocks of their figures. Those of two runs stand side by side on the same axes."""
     by_name: dict[str, list[tuple[int, Any]]] = {}
     headings: dict[str, str] = {}
     for number, of_run in enumerate(pictures):
@@ -126,7 +123,7 @@ def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[
     sections, blocks = [], {}
     for name, sides in by_name.items():
         both = [drawn for _, drawn in sides if isinstance(drawn, Drawn)]
-        figures = {id(drawn): figure_json(drawn) for drawn in both}
+        figures = {id(drawn): json.loads(drawn.figure.to_json()) for drawn in both}
         if len(both) == MOST_RUNS:
             share_axes(*(figures[id(drawn)] for drawn in both))
         shown = []
@@ -134,15 +131,8 @@ def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[
             if isinstance(drawn, Drawn):
                 block = f"plot-{number}-{name}"
                 blocks[block] = {**figures[id(drawn)], "opens": drawn.opens}
-                shown.append(
-                    {
-                        "run": number,
-                        "title": drawn.title,
-                        "says": drawn.says,
-                        "query": _lines(drawn.query),
-                        "plot": block,
-                    }
-                )
+                about = {"title": drawn.title, "says": drawn.says, "query": _lines(drawn.query)}
+                shown.append({"run": number, **about, "plot": block})
             else:
                 shown.append({"run": number, "title": headings[name], "says": drawn.message, "query": "", "plot": None})
         sections.append({"name": name, "sides": shown})
@@ -182,16 +172,11 @@ def block_elements(blocks: dict[str, Any]) -> bytes:
     )
 
 
-def _trusted(text: str) -> Any:
-    """The package's own style and script, which are not escaped."""
-    return markupsafe.Markup(text)
-
-
 def _seen(value: Any) -> Any:
-    """A text in the page's own words, every invisible character of it named; jinja escapes it afterwards."""
+    """A text with every invisible character named, but for the page's own markup. Jinja escapes it afterwards."""
     return visible(value) if isinstance(value, str) and not isinstance(value, markupsafe.Markup) else value
 
 
 def _lines(text: str) -> Any:
-    """A query, whose line breaks are its own."""
+    """A query with its line breaks."""
     return markupsafe.Markup("\n").join(visible(line) for line in text.split("\n"))
