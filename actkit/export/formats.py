@@ -27,12 +27,12 @@ class OutputFormat:
 
     name: str
     suffix: str
-    """With its dot; the file is named so where no name is given."""
+    """With its dot; the default name of the file ends in it."""
     write: Callable[..., None]
     """Called with a `ExportJob` and the format's own options."""
     options: tuple[str, ...] = ()
     beside: Callable[[Mapping[str, Any]], str | None] = lambda _facts: None
-    """From what `run.json` holds, the suffix of a second file, which gets the same name otherwise."""
+    """From the contents of `run.json` to the suffix of a second file, or None. Its name is the same otherwise."""
 
 
 def _write_pt(job: ExportJob, max_mb: int = 2000) -> None:
@@ -99,7 +99,7 @@ def export(
 
 
 def check_fits(to: str, command: str, exports: Sequence[str]) -> None:
-    """Raise UsageError for a format that runs of `command` cannot be exported to: before the run, not after it."""
+    """Raise UsageError for a format that runs of `command` cannot be exported to. It is called before the run."""
     if to not in exports:
         raise UsageError(f"--export {to} does not fit {command}", f"it has {', '.join(exports) or 'none'}")
 
@@ -127,9 +127,9 @@ def _beside(chosen: OutputFormat, facts: Mapping[str, Any], out: Path) -> list[P
 
 @contextmanager
 def _whole(out: Path, beside: list[Path]) -> Iterator[Path]:
-    """Where to write: a folder of its own beside `out`, from which files are renamed when all are whole, `out` last.
+    """Yield a path in a folder of its own beside `out`. When all files are whole they are renamed, `out` last.
 
-    Each is on disk before it is renamed, and its name when all are done.
+    Files are synced before they are renamed, and their folder afterwards.
     """
     folder: Path | None = None
     try:
@@ -152,6 +152,6 @@ def _whole(out: Path, beside: list[Path]) -> Iterator[Path]:
 
 
 def _check_size(run: Path, facts: Mapping[str, Any]) -> None:
-    """Raise RunError for a table that claims more values than its bytes can be worth: reading it may never end."""
+    """Raise RunError for a table that claims more values than its bytes can hold: reading it may never end."""
     for part in (part for table in facts.get("tables", ()) for part in parts(run, table)):
         open_part(part).close()

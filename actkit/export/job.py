@@ -1,4 +1,4 @@
-"""`ExportJob`: the run, where to write, and how to say how far it is, as every format's writer gets them."""
+"""`ExportJob`, the argument of every format's writer: the run, the file to write, callbacks for progress and notes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class ExportJob:
     facts: Mapping[str, Any]
     """The contents of the run's `run.json`."""
     out: Path
-    """A temporary place; the name is the final one's, and a second file is written beside it."""
+    """A temporary path with the final name. A second file is written beside it."""
     progress: Callable[[float], None] = lambda _share: None
     """Called with the share that is done, 0 to 1."""
     note: Callable[[str], None] = lambda _text: None
-    """Called with a sentence a reader must know, such as what was left out."""
+    """Called with a sentence that a reader must know, such as on a hook point that was left out."""
 
     @property
     def command(self) -> str:

@@ -103,8 +103,7 @@ def _of_tables(stream: Iterator[Entry]) -> Iterator[dict[str, Any]]:
 
 def _of_result(entry: Entry) -> tuple[str | None, int | None]:
     """The key of the result that a record is in: its group, such as a question, or itself."""
-    group = None if entry.sequence is None else entry.sequence["group"]
-    return group, entry.record_id if group is None else None
+    return entry.group, entry.record_id if entry.group is None else None
 
 
 def _variation(entry: Entry) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""jsonl: the active SAE features of a corpus, one line a document, and where there are several SAEs one line for each.
+"""jsonl: the active SAE features of a corpus, one line for each document and SAE.
 
     {"record_id", "sae", "text", "tokens": [id, …], "offsets": [start, …], "offset_ends": [end, …],
      "token_texts": […], "active_features": [[id, …], …], "activations": [[…], …]}
@@ -26,14 +26,14 @@ SEQUENCE = ["sequence_id", "record_id", "chunk", "char_offset", "text"]
 OF_TOKENS = {"tokens": "token_id", "offsets": "char_start", "offset_ends": "char_end", "token_texts": "token"}
 OF_FEATURES = {"active_features": "feature_ids", "activations": "feature_activations"}
 LISTS = (*OF_TOKENS, *OF_FEATURES)
-"""Fields with an entry a token, in their order; the columns that they are of."""
+"""Fields with an entry a token, in their order."""
 TOKEN = ["sequence_id", "position", "token_id", "token", "char_start", "char_end", "is_special"]
 
 
 def write(job: ExportJob, special: bool = False) -> None:
-    """Write the documents of a `feature-dataset` run, one at a time, and one of several shards shard by shard.
+    """Write the documents of a `feature-dataset` run, one at a time. One of several shards is written shard by shard.
 
-    Each chunk begins with a BOS that is not in the document; it has a row only with `special`.
+    Each chunk begins with a BOS that is not in the document. Lists have an entry for it only with `special`.
     """
     saes = [str(sae["name"]) for sae in job.facts["saes"]]
     files = parts(job.run, "sequences")
@@ -99,7 +99,7 @@ class DocumentShard:
     special: bool
 
     def values(self, name: str, chunks: Sequence[Mapping[str, Any]], sae: str) -> list[Any]:
-        """One of `LISTS`, of the tokens of some of its chunks."""
+        """One of `LISTS`, for the tokens of some of the shard's chunks."""
         own = pa.concat_tables([self.tokens[span(self.owners, chunk["sequence_id"])] for chunk in chunks])
         own = own if self.special else own.filter(pa.array(~_added(own)))
         if name in OF_TOKENS:
@@ -121,7 +121,7 @@ def _features(run: Path, part: Path, sae: str) -> DocumentFeatures | None:
 
 
 def _added(tokens: pa.Table) -> npt.NDArray[np.bool_]:
-    """[n] whether each token was put before a chunk: special, at its beginning, and without a character of the text."""
+    """[n] whether each token was put before a chunk: special, at position 0, and without a character of the text."""
     first = tokens["position"].to_numpy() == 0
     empty = tokens["char_start"].to_numpy() == tokens["char_end"].to_numpy()
     added: npt.NDArray[np.bool_] = tokens["is_special"].to_numpy() & first & empty

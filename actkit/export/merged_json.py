@@ -29,7 +29,7 @@ def is_document(value: Any) -> bool:
 
 
 def document_of(value: Any) -> Mapping[str, Any] | None:
-    """A document of results, or of one that is a record by itself, as in a file with a line for each; else None."""
+    """A document of results; a single result, such as a line of JSONL, becomes a document of one. Else None."""
     if is_document(value):
         return dict(value)
     alone = isinstance(value, Mapping) and isinstance(value.get("variations"), list)
@@ -87,7 +87,7 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
 
 
 def describe(document: dict[str, Any], facts: Mapping[str, Any], layers: Mapping[str, str]) -> None:
-    """Say in the document which SAE stands under which key, and what the run that read it was."""
+    """Write into the document which SAE stands under which key, and which run read it."""
     earlier = document.get(METADATA)
     about = document[METADATA] = dict(earlier) if isinstance(earlier, Mapping) else {}
     about |= {layers[sae["name"]]: _about(sae, facts) for sae in facts["saes"]}
@@ -115,7 +115,7 @@ def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> dict[str, str]:
-    """SAE → its key in the document: its layer, and its name too where that layer's key is another SAE's.
+    """SAE → its key in the document: its layer, and its name too where another SAE has that layer's key.
 
     An SAE that has a key there keeps it.
     """
@@ -133,13 +133,13 @@ def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> d
 
 
 def of_others(slots: Any, keys: Mapping[str, str]) -> dict[str, Any]:
-    """The entries of a variation's `sae_activations` but those under `keys`."""
+    """The entries of a variation's `sae_activations` that are not under `keys`."""
     own = set(keys.values())
     return {key: value for key, value in slots.items() if key not in own} if isinstance(slots, Mapping) else {}
 
 
 def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
-    """The first record of `run` whose text is not made of its variation's fields in `document`; None where all fit."""
+    """The first record of `run` whose text does not hold its variation's fields in `document`; None where all do."""
     places = [variation for _, variation in variations(document)]
     fields = [options.get(f"{name}_field") or name for name in ("prompt", "response")]
     rows = (row for part in parts(run, "sequences") for row in read_part(part, ["record_id", "text"]).to_pylist())

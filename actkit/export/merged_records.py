@@ -27,6 +27,11 @@ class Entry:
     split: int
     """The character of the text at which the response begins."""
 
+    @property
+    def group(self) -> str | None:
+        """The group that it belongs to, such as a question."""
+        return None if self.sequence is None else self.sequence["group"]
+
 
 def entries(run: Path, facts: Mapping[str, Any], layers: Mapping[str, str]) -> Iterator[Entry]:
     """Every record that was read, in order. `layers` maps each SAE to the key of its features."""

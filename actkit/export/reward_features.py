@@ -1,4 +1,4 @@
-"""`reward_features.json`: the features that respond most to positive feedback, with what they must be read beside."""
+"""`reward_features.json`: the first features of the ranking, the statistics of the test, and warnings."""
 
 import json
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ RENAMED = {
     "active_rate_positive": "positive_active_rate",
     "active_rate_negative": "negative_active_rate",
 }
-"""Column → the document's name for it, where that is another."""
+"""Column → another name that it has in the document."""
 LARGE_BY_CHANCE = 0.8
-"""When the best feature reaches this AUROC by chance, even a strong effect could not be told from it."""
+"""Where the best feature reaches this AUROC by chance, nobody could tell even a strong effect from chance."""
 MANY_REPEATED = 0.05
 """Share of repeated texts above which a caveat says so."""
 
@@ -35,10 +35,11 @@ def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
 
     `reward_features` are those of them that respond to positive feedback by all evidence: see `feature_scores`.
     """
-    head = first_rows(run, top_k)
-    options = facts["options"]
+    rows = table_of(run, "feature_scores", list(COLUMNS)).slice(0, top_k).to_pylist()
+    # `feature_idx` is the name that readers of the older script's file look for.
+    head = [{"feature_idx": row["feature_id"], **{RENAMED.get(name, name): row[name] for name in row}} for row in rows]
     document = {
-        "configuration": options,
+        "configuration": facts["options"],
         "model": {key: facts["model"][key] for key in ("name", "revision", "dtype")},
         "saes": [{key: sae[key] for key in ("name", "hook_point", "d_sae")} for sae in facts["saes"]],
         "statistics": facts["scores"],
@@ -49,21 +50,9 @@ def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def first_rows(run: Path, most: int) -> list[dict[str, Any]]:
-    """The first rows of the ranking, under the document's names."""
-    rows = table_of(run, "feature_scores", list(COLUMNS)).slice(0, most).to_pylist()
-    # `feature_idx` is what the older script's readers look for.
-    return [{"feature_idx": row["feature_id"], **{RENAMED.get(name, name): row[name] for name in row}} for row in rows]
-
-
-def by_chance(scores: Mapping[str, Any]) -> float:
-    """The AUROC that the best of an SAE's features reaches by chance in one run of twenty; of several SAEs the most."""
-    return max((sae["largest_auroc_by_chance"]["q95"] for sae in scores["saes"]), default=0.5)
-
-
 def too_small(scores: Mapping[str, Any]) -> str | None:
-    """Why the sample carries no ranking, in a sentence; None where it may."""
-    chance = by_chance(scores)
+    """A sentence on a sample that is too small for a ranking; None where it may be large enough."""
+    chance = max((sae["largest_auroc_by_chance"]["q95"] for sae in scores["saes"]), default=0.5)
     if chance <= LARGE_BY_CHANCE:
         return None
     return (

@@ -1,4 +1,4 @@
-"""The hook points of a run whose vectors fit an array, and the rows that each of them has."""
+"""The hook points of a run whose vectors fit an array, and their rows."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +22,14 @@ class Held:
     hook_point: str
     layer: int
     n: int
-    """Rows: a sequence's position each."""
+    """Rows, one a position of a sequence."""
     width: int | None
     """Length of the vectors; None where they differ."""
     dtype: np.dtype[Any]
 
 
 def even(job: ExportJob) -> list[Held]:
-    """The hook points whose vectors are equally long, by layer and name; of others a note is made.
+    """The hook points whose vectors are equally long, by layer and name. A note names the others.
 
     Raises RunError when there are none.
     """

@@ -4,7 +4,7 @@
 2. Go over `feature_positions`, one feature in memory: find its contexts, and its activations near them.
 3. Go over the texts part by part: cut the windows' text.
 
-Memory is that of the windows, which the page's limit bounds.
+The windows are in memory together; the page's limit bounds them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,16 +30,16 @@ from actkit.runs.reader import parts
 AROUND = 24
 """Tokens of a window on either side."""
 STRONGEST = 20
-"""Contexts of a feature where the run names none."""
+"""Contexts of a feature for which the run names none."""
 STATS = ("n_active", "density", "mean", "max", "url", "histogram", "co_active")
 PLACES = ("contexts", "quantile_contexts")
-"""Columns of contexts. Only their positions are read; their texts are cut anew, with the tokens around."""
+"""Columns of contexts. Only their positions are read: a page cuts their texts anew, with the tokens around them."""
 SCORES = ("rank", "auroc", "auroc_low", "auroc_high", "auroc_heldout", "auroc_length_adjusted", "q_value")
 
 
 @dataclass
 class Window:
-    """One context of a feature: a place, the levels around it, and its text once it has been cut."""
+    """One context of a feature: a place, the levels around it, and its text once `cut` has made it."""
 
     sequence: int
     position: int
@@ -56,7 +56,7 @@ def windows_of(
     known: Mapping[str, Any] | None,
     special: npt.NDArray[np.bool_] | None = None,
 ) -> list[Window]:
-    """A feature's contexts and levels, from its rows of `feature_positions` and what `known_of` says of it."""
+    """A feature's contexts with their levels, from its rows of `feature_positions` and its entry of `known_of`."""
     sequences, positions, values = (rows[name].to_numpy() for name in ("sequence_id", "position", "activation"))
     found = [Window(sequence, at, {}, group) for sequence, at, group in _places(known)]
     if not found:
@@ -78,7 +78,7 @@ def windows_of(
 
 
 def _places(known: Mapping[str, Any] | None) -> Iterator[tuple[int, int, int | None]]:
-    """Sequence, position and quantile of the contexts that feature_stats or feature_scores name."""
+    """Sequence, position and quantile of each context that feature_stats or feature_scores names."""
     for context in (known or {}).get("contexts") or ():
         yield context["sequence_id"], context["position"], None
     for number, group in enumerate((known or {}).get("quantile_contexts") or ()):
@@ -163,7 +163,7 @@ def pages_of_feature(run: Path, feature: int) -> Iterator[tuple[str, dict[str, A
 
 
 def one_feature(run: Path, sae: int, feature: int, scale: Scale, mapped: MappedTexts | None = None) -> dict[str, Any]:
-    """The page of one feature, its texts read by sequence, or from where they are mapped: for viewer and Python."""
+    """The page of one feature. Its texts are read by sequence, or out of `mapped` where that is given."""
     known = known_of(run, scale.sae, [feature])[feature]
     named = [sequence for sequence, _, _ in _places(known)]
     windows = windows_of(feature, positions_of_feature(run, scale.sae, feature, named or None), scale, known)
@@ -191,7 +191,7 @@ def logits_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[st
 
 
 def _read(schema: Any, column: str) -> list[str]:
-    """The parts of a column to read: of contexts, their positions."""
+    """The leaves of a column that are read: of contexts, their positions alone."""
     paths = [schema.column(at).path for at in range(len(schema.names))]
     own = [path for path in paths if path == column or path.startswith(f"{column}.")]
     if column not in PLACES:

@@ -1,4 +1,4 @@
-"""The features of one SAE in an order: every one with its positions, one in memory; and the order of their pages."""
+"""The features of one SAE in order: by number, each with its positions, one in memory; or as pages list them."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from actkit.runs.run import Run
 def features_in_order(run: Path, sae: str, d_sae: int) -> Iterator[tuple[int, pa.Table]]:
     """Feature id, and its sequence_id, position and activation, for every feature that is active anywhere.
 
-    From the table `feature_positions`; a run without it is put into that order in a temporary file.
+    They come from the table `feature_positions`. A run without it is sorted into a temporary file.
     """
     waiting: list[pa.Table] = []
     last = -1
@@ -52,7 +52,10 @@ def _tables(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
 
 
 def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
-    """The active features in that order, and their rows for the page's table: see `run_blocks.Page.features`."""
+    """The active features as pages list them, and their rows for the page's table: see `run_blocks.Page.features`.
+
+    Of a ranking those with an AUROC far from 0.5 come first, else the densest.
+    """
     rows: dict[int, list[Any]] = {}
     for feature in np.flatnonzero(scale.maxima > 0).tolist():
         rows[feature] = [feature, None, None, float(scale.maxima[feature]), None, None, None, None]

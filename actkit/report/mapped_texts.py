@@ -1,6 +1,7 @@
-"""The texts of a run in a file that is mapped into memory: the viewer cuts contexts out of any rows of it at once.
+"""The texts of a run in a file that is mapped into memory, from which the viewer cuts contexts.
 
-Parquet is read by row groups; whoever wants a few rows of fifty parts decodes all fifty. A viewer asks so all the time.
+Parquet is read by row groups: a few rows of each of fifty parts cost the decoding of fifty row groups. The contexts of
+one feature are such rows.
 """
 
 import shutil
@@ -24,7 +25,7 @@ from actkit.runs.reader import parts, path_of
 
 @dataclass(frozen=True)
 class MappedTable:
-    """A table in order of sequence, a batch a part; only what is looked at is in memory."""
+    """A table in order of sequence, a batch a part. Only rows that were looked at are in memory."""
 
     batches: Sequence[pa.RecordBatch] = field(repr=False)
     firsts: Sequence[int]
@@ -45,8 +46,8 @@ def mapped_table(
 ) -> MappedTable:
     """Some columns of a table, as `kept` makes them of each part; `sequence_id` is one of them, and ascends.
 
-    The file has no name any more once it is mapped, so that it ends with the process. Raises WriteError where the
-    system's folder for temporary files is full.
+    The mapped file has no name any more, so that it ends with the process. Raises WriteError where the system's folder
+    for temporary files is full.
     """
     with tempfile.TemporaryDirectory(prefix="actkit-") as folder:
         path = Path(folder, f"{table}.arrow")
@@ -75,9 +76,9 @@ def _lay_out(path: Path, tables: Iterator[pa.Table]) -> None:
 ROW = ("sequence_id", "record_id", "label", "parent_id", "char_offset", "n_tokens", "text")
 TOKEN = ("sequence_id", "position", "token", "char_start", "char_end", "is_special")
 BYTES_A_TOKEN, ROOM = 48, 2
-"""Bytes of a token in the temporary files with its share of the text, about; and how often that is to be free."""
+"""Bytes of a token in the temporary files, about, with its share of the text; and how many times these must be free."""
 BESIDE = 16
-"""Tokens looked at beyond those that are asked for: tokens that share a character are drawn as one."""
+"""Tokens read beyond those that are asked for, since tokens that share a character are drawn as one."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,6 @@ def mapped_texts(run: Path, n_tokens: int) -> MappedTexts | None:
 
 
 def _names_of_special(tokens: pa.Table) -> pa.Table:
-    """The texts of special tokens alone: those of the others are in the sequence's."""
+    """Tokens without the texts of ordinary ones, which the sequence's text holds."""
     names = pc.if_else(tokens["is_special"], tokens["token"].cast(pa.string()), pa.scalar(None, pa.string()))
     return tokens.set_column(tokens.column_names.index("token"), "token", names)

@@ -1,4 +1,4 @@
-"""Pack what a page carries of a run so that a browser can only ever read it as data."""
+"""Pack a run's data for a page, so that a browser can only ever read it as data."""
 
 import base64
 import gzip
@@ -13,10 +13,10 @@ ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", 
 
 
 def safe_json(value: Any) -> str:
-    """JSON without a character that HTML or JavaScript gives a meaning, and without NaN, which is no JSON."""
+    """JSON without NaN, which is no JSON, and without characters that have a meaning in HTML or JavaScript."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError):  # numbers that are none, numpy's own: seldom, and slow to look for
+    except (TypeError, ValueError):  # NaN, or numbers of numpy: both are seldom, and slow to look for
         text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character, escape in ESCAPED.items():
         text = text.replace(character, escape)
@@ -24,9 +24,8 @@ def safe_json(value: Any) -> str:
 
 
 def packed(value: Any) -> str:
-    """JSON, gzipped without a date and in base64: no tag can be in it, and the same value gives the same text."""
-    text = safe_json(value)
-    return packed_bytes(text.encode("utf-8", "surrogatepass"))
+    """JSON, gzipped without a date and in base64: it holds no tag, and the same value gives the same text."""
+    return packed_bytes(safe_json(value).encode("utf-8", "surrogatepass"))
 
 
 def packed_bytes(data: bytes) -> str:

@@ -1,8 +1,8 @@
-"""The viewer: a report's page over loopback, whose texts and features are read when they are asked for.
+"""The viewer: a report's page over loopback. It reads a text or a feature when a browser asks for it.
 
-Who may ask: a browser on this machine that was given the address with its token. The token becomes a cookie that no
-script reads and no other site sends; a Host that is no loopback name, a request that another site began, and any method
-but GET and HEAD are refused. Parameters are whole numbers; none of them is a path or a query.
+It answers a browser on this machine that was given the address with its token. The token becomes a cookie, which no
+script reads and no other site sends. It refuses a Host that is no loopback name, a request that another site began, and
+any method but GET and HEAD. Parameters are whole numbers; none of them is a path or a query.
 """
 
 import secrets
@@ -25,7 +25,7 @@ from actkit.report.write import block_elements, page_parts, policy, script_text
 COOKIE = "actkit"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 DIGITS = 18
-"""Of a parameter: what fits into 64 bits."""
+"""Digits of a parameter, which then fits into 64 bits."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -52,7 +52,7 @@ class Viewer:
 
 
 def application(viewer: Viewer) -> Starlette:
-    """The application that serves a viewer, whose page is made here: it is what takes longest."""
+    """The application that serves a viewer. It makes the page at once, which takes long."""
     whole = viewer.page()
 
     async def page(request: Request) -> Response:
@@ -91,7 +91,7 @@ def application(viewer: Viewer) -> Starlette:
 
 
 def _guard(token: str) -> Callable[..., Any]:
-    """Refuse whoever may not ask, and give every answer its headers."""
+    """Refuse requests that are not the user's own, and give every answer its headers."""
     headers = {**HEADERS, "Content-Security-Policy": policy(script_text(), live=True) + "; frame-ancestors 'none'"}
 
     async def guard(request: Request, call: Callable[..., Any]) -> Response:

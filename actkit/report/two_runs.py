@@ -1,4 +1,4 @@
-"""Two runs side by side: what was asked differently, the same axes, and features of the SAE that both have."""
+"""Two runs side by side: options that differ, shared axes, and features of the SAEs that both have."""
 
 import base64
 from collections.abc import Mapping
@@ -39,12 +39,12 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tup
 
 
 def joined_features(first: Run, second: Run) -> Joined | None:
-    """The features of the SAEs that are the same in both runs, by how much they differ; None without SAEs."""
+    """The features of SAEs that both runs have, those that differ most first. None where a run has no SAE."""
     if not first.facts.get("saes") or not second.facts.get("saes"):
         return None
     both = (first, second)
-    same = [sae["name"] for sae in first.facts["saes"] if _digest(first, sae["name"]) == _digest(second, sae["name"])]
-    same = [name for name in same if _digest(first, name) is not None]
+    names = [sae["name"] for sae in first.facts["saes"]]
+    same = [name for name in names if _digest(first, name) == _digest(second, name) is not None]
     if not same:
         return Joined("The runs have no SAE in common: the digests of their weights differ.", "", [])
     kinds = (("feature_scores", "auroc", "AUROC"), ("feature_stats", "density", "density"))
@@ -54,22 +54,19 @@ def joined_features(first: Run, second: Run) -> Joined | None:
     table, column, measure = known
     rows: list[tuple[int, int, float, float]] = []
     for name in same:
-        number = [sae["name"] for sae in first.facts["saes"]].index(name)
+        number = names.index(name)
         mine, theirs = ({key: n for key, n in rows_of_sae(run, table, name, column) if n is not None} for run in both)
         rows += [(number, key, mine[key], theirs[key]) for key in mine.keys() & theirs.keys()]
     rows.sort(key=lambda row: (-abs(row[2] - row[3]), row[0], row[1]))
     shown = [
         (sae, feature, signed(a, ".4g"), signed(b, ".4g"), signed(b - a, "+.4g")) for sae, feature, a, b in rows[:ROWS]
     ]
-    says = (
-        f"{len(rows):,} features of {', '.join(same)}, whose weights are the same in both runs; the {len(shown)} that "
-    )
-    says += "differ most."
-    return Joined(says, measure, shown)
+    says = f"{len(rows):,} features of {', '.join(same)}, whose weights are the same in both runs;"
+    return Joined(f"{says} the {len(shown)} that differ most.", measure, shown)
 
 
 def share_axes(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Give two figures of one picture the same ranges, where their axes are numbers of the same kind."""
+    """Give two figures of one picture the same ranges where their axes have numbers of the same kind."""
     names = [name for name in first["layout"] if name[:5] in ("xaxis", "yaxis") and name in second["layout"]]
     for name in names:
         axes = [figure["layout"][name] for figure in (first, second)]
