@@ -112,9 +112,9 @@ def _header(
 
 
 WORDS = 3
-"""Of a label: a longer cell beside the longest is a text too."""
+"""Most words of a label; a longer cell beside the longest one is a text too."""
 CLASS = 3
-"""Characters of the number of a class, or of a grade."""
+"""Most characters of the number of a class, or of a grade."""
 
 
 def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list[str]:

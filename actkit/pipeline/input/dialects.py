@@ -103,8 +103,8 @@ def rows_below(sample: str, way: Dialect) -> list[list[str]]:
 def is_header(row: Sequence[str], below: Sequence[Sequence[str]] = ()) -> bool:
     """Whether the first row names columns rather than being one of data, with some of the rows `below` it.
 
-    A sentence may be about an answer, and `positive` beside it is its label, though columns are called so too; and
-    beside a number that is a class, `Great answer` is a title.
+    A known name alone does not tell: a sentence may have the word answer in it, `positive` may be its label, and
+    `Great answer` is a title where it stands beside the number of a class.
     """
     classed = _has_class(row, below) and any(map(_is_number, row))
     known = [cell for cell in row if (is_usual if classed else is_known)(cell) and not _is_sentence(cell)]
@@ -130,7 +130,7 @@ def _has_class(row: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_sentence(cell: str) -> bool:
-    """Whether a cell is somebody's words: a question may be the name of a survey's column."""
+    """Whether a cell is a sentence; a question may be the name of a survey's column."""
     words, end = len(cell.split()), cell.rstrip()[-1:]
     return (words >= SENTENCE and end in ".!") or (words >= MANY_WORDS and end != "?")
 

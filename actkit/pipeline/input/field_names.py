@@ -56,9 +56,9 @@ def are_messages(value: Any) -> bool:
 
 
 def leaves(record: Mapping[Any, Any]) -> dict[str, Any]:
-    """Path → value, of all that holds no other fields; a list of messages, and one message, is read as it is.
+    """Path → value of every field that holds no other fields; a message, and a list of messages, is a value.
 
-    Of a list of other objects the first is looked into: what an answer of several is called is the same in all.
+    Of a list of other objects the paths are those of the first one: objects of a list have the same fields.
     """
     found: dict[str, Any] = {}
     for path, value in _leaves(record, "", DEEPEST):
@@ -91,12 +91,12 @@ def _is_columns(value: Mapping[Any, Any]) -> bool:
 
 
 def is_known(name: str) -> bool:
-    """Whether data sets call a field so; `Best Answer` and `answer_1` are as good as `answer`."""
+    """Whether a field has a usual name, or a word of one: `Best Answer` and `answer_1` as well as `answer`."""
     return is_usual(name) or any(word in KNOWN for word in _plain(name).split("_"))
 
 
 def is_usual(name: str) -> bool:
-    """Whether data sets call a field just so."""
+    """Whether the whole name of a field is a usual one."""
     return _plain(name) in KNOWN
 
 

@@ -142,7 +142,7 @@ def _raw(path: str) -> Iterator[IO[bytes]]:
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[int, str, str | None]]:
-    """Number and text of every line, and what is wrong with it, if something is: then the text is empty.
+    """The number, the text and the fault of every line; the text of a line with a fault is empty.
 
     A line ends with a line feed; in a file without any, as classic Mac programs and Excel write it, with a return.
     """

@@ -77,12 +77,8 @@ RECORDS = tuple(form for form in FORMATS if form.name != "text")
 """The formats whose records may have fields."""
 
 
-def _listed(formats: tuple[Format, ...]) -> str:
-    titles = [form.title for form in formats]
-    return f"{', '.join(titles[:-1])} or {titles[-1]}"
-
-
-HELP = f"{_listed(RECORDS)}, plain or compressed ({packed.SHOWN}, .zip)"
+*TITLES, LAST_TITLE = (form.title for form in RECORDS)
+HELP = f"{', '.join(TITLES)} or {LAST_TITLE}, plain or compressed ({packed.SHOWN}, .zip)"
 """The formats of records, for help texts."""
 ALSO = (
     "a folder or quoted glob of them, also at s3://, gs://, az:// or https://, or a dataset of the Hugging Face hub "

@@ -86,7 +86,7 @@ def _parts(dataset: str) -> tuple[str, str | None, str | None]:
 
 @contextmanager
 def explained(dataset: str) -> Iterator[None]:
-    """Turn whatever is raised while a dataset is looked up or read into one sentence and a hint: an InputError."""
+    """Raise InputError, a sentence and a hint, for any error of looking a dataset up or reading it."""
     try:
         yield
     except InputError:

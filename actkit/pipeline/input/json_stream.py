@@ -13,7 +13,7 @@ from actkit.pipeline.input.json_values import DEEPEST, JsonValues, short
 from actkit.pipeline.input.packed import DAMAGED
 
 Item = tuple[int, Any, str | None]
-"""The line on which a value begins, the value, and what makes it no use, if something does."""
+"""The line on which a value begins, the value, and its fault, if it has one."""
 PIECE = 1 << 16
 """Bytes read at a time to begin with."""
 SPACE = re.compile(r"[ \t\n\r]*")
@@ -49,9 +49,9 @@ class JsonStream:
         return self._buffer[self._at : self._at + 1]
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that begins here, one by one: whoever takes one reads its value before the next.
+        """The keys of the object that begins here; the caller reads the value of each before it takes the next.
 
-        Raises InputError where it is not written as an object is.
+        Raises InputError where no object is written here.
         """
         if not self.skip("{"):
             raise self._broken("no object begins here")
@@ -130,9 +130,9 @@ class JsonStream:
         return line, *self.value()
 
     def value(self) -> tuple[Any, str | None]:
-        """The next value, read on until it is whole, and what makes it no use, if something does.
+        """The next value, read on until it is whole, and its fault, if it has one.
 
-        Raises InputError where it is no JSON: then nobody can tell where the next one begins.
+        Raises InputError where it is no JSON: then nobody can tell where the next value begins.
         """
         while True:
             try:

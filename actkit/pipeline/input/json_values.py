@@ -1,4 +1,4 @@
-"""One JSON value out of a text, and what makes it no use although it is JSON."""
+"""Decode a JSON value of a text, and name the fault that makes it useless: a key given twice, or too deep nesting."""
 
 import json
 import re
@@ -16,7 +16,7 @@ def short(error: Exception) -> str:
 
 
 class JsonValues:
-    """Decodes JSON values, and says of each what makes it no use although it is JSON."""
+    """A decoder of JSON values that gives the fault of each beside it; None for a value that can be used."""
 
     def __init__(self) -> None:
         self._twice: str | None = None

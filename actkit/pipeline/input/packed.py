@@ -84,11 +84,11 @@ BZIP2 = 10
 """How many bytes of a bzip2 file are the same in all: `BZh`, the level, and the number pi."""
 ZIP, OFFICE = b"PK\x03\x04", (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/", b"word/")
 SHEETS, DOCUMENTS = (".xlsx", ".xlsm", ".ods"), (".docx", ".odt", ".pptx")
-"""Zip archives of office programs, and what the first file in those of one may be."""
+"""Suffixes of office programs' files, which are zip archives; `OFFICE` has the names of the first file in them."""
 ENTRY = 30
 """Where the name of a zip archive's first file stands."""
 TENSORS = re.compile(rb"[\w.-]+(/data\.pkl|\.npy)")
-"""How it is called in a file that torch.save or numpy.savez wrote."""
+"""The name of the first file where torch.save or numpy.savez wrote the archive."""
 POINTER, FETCH = b"version https://git-lfs.github.com/spec/v1", "git lfs pull fetches the file that it stands for"
 PICKLE = "a pickle can run code when it is loaded; write the records as JSONL or Parquet"
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (

@@ -32,7 +32,7 @@ from actkit.remote.reading import version_of
 from actkit.remote.url import scheme_of
 
 MOST_AHEAD = 1 << 25
-"""Characters of records that are held to be looked at before the first of them is used."""
+"""Most characters of records that `look_ahead` holds, unless its caller says otherwise."""
 MOST_VERSIONS = 200
 """Files of an input elsewhere whose versions a run keeps."""
 COLUMN = re.compile(r"[A-Za-z]\w*([ .-]\w+)*")
@@ -104,7 +104,7 @@ def look_ahead(
 
 
 def records_about(where: str, read: ReadSpec | None = None) -> int | None:
-    """About how many records an input has; None where nothing but reading it tells.
+    """The estimated number of records of an input; None where only reading it would tell.
 
     Nothing is known of standard input, a pipe, an archive, a dataset of the hub, or an object in JSON.
     """
@@ -137,7 +137,7 @@ def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
 
 
 def about_file(path: str) -> int | None:
-    """About how many records one file has, where that is known without reading it."""
+    """The estimated number of records of a file; None where only reading it would tell."""
     import pyarrow as pa
 
     file = Path(path)

@@ -43,7 +43,7 @@ class InputSource:
     ignored: int = 0
     """Files of a folder that are in no format that can be read."""
     left: tuple[str, ...] = ()
-    """Those of them that could be read, and are not: texts beside tables of records, and other splits."""
+    """Ignored files that could be read: texts beside tables of records, and files of other splits."""
     saved: str | None = None
     rows: Iterable[Any] | None = field(default=None, compare=False, repr=False)
     """The rows of one split of the dataset, once it has been opened."""

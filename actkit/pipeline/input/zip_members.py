@@ -28,7 +28,7 @@ def inside(path: str) -> tuple[str, str] | None:
 
 
 def is_archive(path: str) -> bool:
-    """Whether a path is a file that is called a zip archive."""
+    """Whether a path names a file that ends in .zip."""
     try:
         named = file_name(path).lower().endswith(".zip")
         return named and (scheme_of(path) is not None or Path(path).is_file())

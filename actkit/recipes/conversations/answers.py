@@ -34,22 +34,22 @@ class Answer:
 
 
 class Answers(Protocol):
-    """One way of saying which answer is better."""
+    """A way in which records say which answer is better."""
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
-        """Paths: a record that is found has all of one of these."""
+        """Groups of paths; a record that `found` accepts has all paths of one group."""
 
     def found(self, fields: Fields) -> bool:
-        """Whether a record says it so."""
+        """Whether a record says it in this way."""
 
     def read(self, fields: Fields) -> list[Answer]:
-        """The answers. Raises RecordError where one is missing or the record says nothing of them."""
+        """The answers. Raises RecordError where an answer is missing, or the record does not rank them."""
 
 
 @dataclass(frozen=True)
 class NamedSides:
-    """Two fields, named for what they are."""
+    """Two fields whose names say which holds the better answer."""
 
     chosen: str
     rejected: str

@@ -84,9 +84,9 @@ class Fields:
     read: dict[str, None] = field(default_factory=dict)
     """Paths that were read, in order."""
     repeated: dict[str, None] = field(default_factory=dict)
-    """Fields that say again what was read."""
+    """Fields that repeat what was read."""
     partly: dict[str, None] = field(default_factory=dict)
-    """What was left of fields that were read: `answers without score`."""
+    """Parts that were left of fields that were read: `answers without score`."""
 
     def has(self, path: str) -> bool:
         """Whether there is such a field and it holds something."""

@@ -28,7 +28,7 @@ class Judged:
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
-        """Two answers."""
+        """The fields of two answers."""
         return [pair[:2] for pair in self._pairs]
 
     def found(self, fields: Fields) -> bool:
@@ -37,7 +37,7 @@ class Judged:
         return names is not None and bool(self._by(fields, names))
 
     def read(self, fields: Fields) -> list[Answer]:
-        """Both, the better one first. Raises RecordError for a tie, and where two verdicts contradict each other."""
+        """Both answers, ranked. Raises RecordError for a tie, and where two verdicts contradict each other."""
         names = self._names(fields)
         assert names is not None
         said = {path: self._says(fields, path, names) for path in self._by(fields, names)}

@@ -20,7 +20,7 @@ ROLES = {
 CALLERS = ("function_call", "tool_call")
 """Speakers whose text is the call of a tool as JSON (sharegpt)."""
 CALLS = {"assistant": ("tool_calls",), "tool": ("tool_call_id",)}
-"""Parts beside the content that are left to the chat template, by role; and so is a speaker's `name`."""
+"""Role → parts of a message that go to the chat template as they are, beside the content and a speaker's `name`."""
 UNREAD = (
     *("function_call", "reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts", "tool_plan"),
     *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),

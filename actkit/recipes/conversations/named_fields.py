@@ -22,8 +22,8 @@ def with_fields(
 ) -> Records:
     """The records again. Raises InputError for a field in `named` that none of the first ones has.
 
-    Meant for fields without which a record is used all the same. `fields_of` takes a record's value to the object that
-    has them; what is none says nothing.
+    Meant for fields without which a record is used all the same. `fields_of` gives the object that holds the fields of
+    a record's value; a value that is no object is passed over.
     """
     wanted = [name for name in named if name is not None]
     if not wanted:
@@ -34,7 +34,7 @@ def with_fields(
 
 
 def check_named(values: Sequence[Any], named: Sequence[str]) -> None:
-    """Raise InputError for a path in `named` at which none of some records has anything, with the nearest field."""
+    """Raise InputError, with the nearest field in its hint, for a path in `named` that none of the records has."""
     objects = [value for value in values if isinstance(value, Mapping)]
     for path in named:
         if objects and not any(path in value or lookup(value, path) is not None for value in objects):

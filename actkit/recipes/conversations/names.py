@@ -85,7 +85,7 @@ SPELT: Mapping[str, str] = {plain(name): name for name in CONTEXT}
 def choices_of(value: Any) -> list[str]:
     """The texts among which a question lets choose: a list, one under `text` (ARC), or one a letter (MedQA); else none.
 
-    What a service answered with, or was set to, is called so too, and is no list of texts.
+    Fields with a service's answers or settings have the same names, and hold no list of texts.
     """
     given = value.get("text", [*value.values()]) if isinstance(value, Mapping) else value
     several = isinstance(given, (list, tuple)) and len(given) > 1 and all(isinstance(text, str) for text in given)

@@ -69,7 +69,7 @@ class PairOf:
 
 
 def check_form(form: str | None) -> None:
-    """Raise UsageError for a shape that there is not."""
+    """Raise UsageError for a name that no shape has."""
     if form is not None and form not in BY_NAME:
         raise UsageError(f"--input-format {form}: no such shape", f"there are {', '.join(BY_NAME)}")
 
@@ -138,7 +138,7 @@ def shape_in(fields: Fields, form: str | None) -> Shape:
 
 
 def why_no_pair(fields: Fields) -> RecordError:
-    """Why a record is no pair: which side it lacks, or that nothing is asked."""
+    """The error for a record that is no pair: it lacks a side, or a prompt."""
     sides = (fields.names.chosen or "chosen", fields.names.rejected or "rejected")
     there = [path for path in sides if fields.has(path)]
     if len(there) == 2:

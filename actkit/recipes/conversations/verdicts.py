@@ -52,7 +52,7 @@ class Verdict:
 
 
 def contrary_scores(record: Mapping[str, Any], better: Answer, worse: Answer) -> tuple[str, ...]:
-    """`score_chosen below score_rejected`: what scores two answers by name, and puts the rejected one first.
+    """`score_chosen below score_rejected`: the scores by which the rejected answer is the better one.
 
     A field is the score of an answer whose name has the same words but one: of `chosen_response` and `chosen` that is
     `chosen`. Scores of faults, losses and ranks count the other way round.
@@ -80,7 +80,7 @@ def contrary_scores(record: Mapping[str, Any], better: Answer, worse: Answer) ->
 
 
 def less_is_better(name: str) -> bool:
-    """Whether of what a field of this name counts the least is the best: ranks, losses, faults."""
+    """Whether the least value of a field of this name is the best, as of ranks, losses and faults."""
     words = {*SEPARATORS.split(name.lower())}
     is_rank = "rank" in name.lower() and not SCORES & words
     return is_rank or bool(words & LESS_IS_BETTER) or is_against(name)

@@ -20,7 +20,7 @@ ANSWERS = re.compile(r"repl|respon|answer|output|completion|comment|review|turns
 FEWEST = 12
 """Fewest grades that are split into thirds."""
 MOST_WORDS = 3
-"""Of a label; a longer one is a text that stands several times."""
+"""Most words of a label; a longer value is a text that stands several times."""
 LEADING = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\b")
 """The grade that a label such as `5 - good` begins with."""
 DENIED = frozenset(("not", "never", "isn't", "isn’t", "wasn't", "wasn’t"))

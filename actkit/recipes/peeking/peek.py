@@ -73,7 +73,7 @@ class Peek:
     path: str
     format: str
     records: int | None
-    """How many there are; None where nothing but reading all tells."""
+    """The number of records; None where only reading all of them would tell."""
     exact: bool
     rejected: str
     """The first record that cannot be read at all."""
@@ -158,9 +158,9 @@ def _format(source: InputSource) -> str:
 
 
 def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, given: tuple[str, ...]) -> Reading:
-    """The result of the first way that keeps half of the records, else of the first that keeps any.
+    """The reading of the first way that keeps half of the records, else of the first that keeps any, else of the first.
 
-    A folder may have a text of another kind beside its tables. Where none keeps any, why the plainest does not.
+    A folder may have a text of another kind beside its tables, so that a way that keeps few is no good one.
     """
     first: Reading | None = None
     poor: Reading | None = None

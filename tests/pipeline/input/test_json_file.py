@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 from actkit.config import ReadSpec
 from actkit.errors import InputError
-from actkit.pipeline.input.json_file import AS_ROWS, MOST_COLUMNS, numbered, read_array, read_json
-from actkit.pipeline.input.json_shapes import SPLITS, WRAPPERS, JsonShape, shape_of
+from actkit.pipeline.input.json_file import (
+    AS_ROWS,
+    MOST_COLUMNS,
+    SPLITS,
+    WRAPPERS,
+    JsonShape,
+    numbered,
+    read_array,
+    read_json,
+    shape_of,
+)
 from actkit.pipeline.input.lines import as_json, read_jsonl, read_lines
 from actkit.pipeline.input.records import Record, Rejected
 
