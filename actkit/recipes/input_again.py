@@ -27,7 +27,7 @@ from actkit.recipes.steering.run import recipe_again
 from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.facts import facts_of
 from actkit.runs.manifest import manifests
-from actkit.runs.part import read_part
+from actkit.runs.part import line, read_part
 from actkit.runs.paths import RUN_FILE, part_name
 from actkit.runs.progress import Progress
 from actkit.runs.reader import rows_of_table
@@ -35,7 +35,6 @@ from actkit.verify.recompute.run import RecomputeSpec, asked_for_saes, model_of,
 from actkit.verify.tables.compare import compare, differing
 from actkit.verify.tables.derived import FAULTS, made_alike
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.reading import line
 from actkit.verify.tables.run import TAKEN_OUT
 
 MADE_BY: Mapping[str, tuple[Any, Callable[..., Any], Any]] = {

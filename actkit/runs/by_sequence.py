@@ -58,22 +58,18 @@ class TokenizedText:
 def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
     """Some sequences by id. Raises RunError for an id that the run does not have."""
     ids = sorted(set(wanted))
-    rows = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", ids)}
-    missing = [sequence_id for sequence_id in ids if sequence_id not in rows]
-    if missing:
-        last = max((last for part in parts(run, "sequences") for _, last in _ids(part)), default=-1)
-        raise RunError(f"{run}: no sequence {missing[0]}", f"they are numbered up to {last}")
-    known = dict(rows)
-    ahead = {row["parent_id"] for row in rows.values()} - {None} - known.keys()
-    while ahead:
+    known: dict[int, dict[str, Any]] = {}
+    ahead = set(ids)
+    while ahead:  # of sequences that others continue, the rows are read after theirs
         found = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", sorted(ahead))}
         known |= found
         ahead = {row["parent_id"] for row in found.values()} - {None} - known.keys()
+    missing = next((sequence_id for sequence_id in ids if sequence_id not in known), None)
+    if missing is not None:
+        last = max((last for part in parts(run, "sequences") for _, last in _ids(part)), default=-1)
+        raise RunError(f"{run}: no sequence {missing}", f"they are numbered up to {last}")
     own = _by_sequence(rows_of_sequences(run, "tokens", sorted(known), OWN))
-    return {
-        sequence_id: TokenizedText(rows[sequence_id], tuple(tokens_along(known, own, sequence_id)))
-        for sequence_id in ids
-    }
+    return {number: TokenizedText(known[number], tuple(tokens_along(known, own, number))) for number in ids}
 
 
 def sequences_of_part(run: Path, part: Path) -> Iterator[TokenizedText]:
@@ -127,10 +123,7 @@ def rows_of_sequences(
     run: Path, table: str, wanted: Sequence[int], columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
     """The rows that belong to some sequences, in order; [] where the run has no such table."""
-    found: list[dict[str, Any]] = []
-    for batch in tables_of_sequences(run, table, wanted, columns):
-        found.extend(batch.to_pylist())
-    return found
+    return [row for group in tables_of_sequences(run, table, wanted, columns) for row in group.to_pylist()]
 
 
 def tables_of_sequences(

@@ -17,6 +17,8 @@ from actkit.errors import RunError, in_short
 from actkit.remote.path import RemotePath
 from actkit.runs.plausible import implausible
 
+UNREADABLE = (OSError, ValueError, EOFError, MemoryError, pa.ArrowException)
+"""Errors of reading a damaged file: a damaged length may request any amount of memory."""
 KNOWN = 1 << 16
 """Number of files whose check is remembered."""
 
@@ -26,17 +28,32 @@ def open_part(part: Path) -> pq.ParquetFile:
 
     Raises RunError for what is no regular file or no Parquet, contradicts itself or claims too much; FileNotFoundError.
     """
-    if isinstance(part, RemotePath):  # which nobody changes while it is read
-        why = _against(part, 0, 0)
-    else:
-        about = part.stat()
-        is_file = stat.S_ISREG(about.st_mode)  # opening a pipe waits for whoever writes to it
-        why = _against(part, about.st_mtime_ns, about.st_size) if is_file else "no regular file"
+    why = fault_of(part)
     if why is not None:
-        line = next(iter(why.splitlines()), "cannot be read")
         hint = f"actkit verify {part.parent.parent} says what else is wrong with it"
-        raise RunError(f"{part}: {in_short(line)}", hint)
+        raise RunError(f"{part}: {in_short(why)}", hint)
     return pq.ParquetFile(part)
+
+
+def fault_of(part: Path) -> str | None:
+    """Why a part is not read, in a few words; None where nothing speaks against it. Raises FileNotFoundError."""
+    changed, size = 0, 0
+    if not isinstance(part, RemotePath):  # which nobody changes while it is read
+        about = part.stat()
+        if not stat.S_ISREG(about.st_mode):  # opening a pipe waits for whoever writes to it
+            return "no regular file"
+        changed, size = about.st_mtime_ns, about.st_size
+    try:
+        return _against(part, changed, size)
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        return f"cannot be opened ({line(error)}; {part.stat().st_size:,} bytes)"
+
+
+def line(error: Exception) -> str:
+    """The first line of what went wrong."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None, also: Sequence[str] = ()) -> pa.Table:
@@ -83,9 +100,4 @@ def _ranges(part: Path, columns: Sequence[str], _changed: int, _bytes: int) -> l
 @lru_cache(maxsize=KNOWN)
 def _against(part: Path, _changed: int, _bytes: int) -> str | None:
     """Why a file is not read; `_changed` and `_bytes` tell it from another that is put in its place."""
-    try:
-        return implausible(part, pq.read_metadata(part))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, EOFError) as error:  # ArrowInvalid is one
-        return str(error)
+    return implausible(part, pq.read_metadata(part))

@@ -1,14 +1,21 @@
-"""Check that a Parquet file can be read in bounded memory: a few bytes of one may stand for any number of values.
+"""Check that a Parquet file can be read: that its footer contradicts nothing, and claims no more than its bytes hold.
 
-actkit stores vectors, ids and texts plainly, and dictionaries for names alone; files of others can claim what they want
-in their footer, and a run of equal values takes no room at all.
+Where a row group's metadata contradicts the schema, C++ of Arrow 26 throws an exception that `RowGroupMetaData.column`
+and `ColumnChunkMetaData.statistics` let through, which ends the process. So `contradiction` reads the footer without
+Arrow: a struct in Thrift's compact protocol, followed by its length and `PAR1`; field numbers are those of
+`parquet.thrift` (apache/parquet-format).
+
+actkit stores vectors, ids and texts plainly, and dictionaries for names alone. Files of others can claim what they want
+in their footer, and a run of equal values takes no room at all: a few bytes may stand for any number of values.
 """
 
+import os
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
-from actkit.runs.parquet_footer import contradiction
+from actkit.runs.thrift import Compact, Struct
 from actkit.runs.writer import DICTIONARY
 
 ALWAYS = 128 << 20
@@ -20,6 +27,14 @@ REPEATED = 1 << 30
 NEVER_NULL = ("sequence_id", "position")
 """Columns that number rows in every table that has them: a null would become some number in what is made of them."""
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
+TAIL = 8
+"""Bytes of the length and the magic after the footer."""
+AT_ONCE = 1 << 16
+"""Bytes that are read from a file's end, in the hope that its footer is in them: one elsewhere is asked once."""
+TYPES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+BYTES_EACH = (1, 4, 8, 12, 4, 8, None, None)
+"""Bytes of a value of each type; None where values differ."""
+Part = TypeVar("Part")
 
 
 def implausible(path: Path, metadata: pq.FileMetaData) -> str | None:
@@ -62,3 +77,66 @@ def _of_column(column: pq.ColumnChunkMetaData, rows: int) -> str | None:
     if wide > max(ALWAYS, RATIO * size):
         return f"{name} claims {wide:,} bytes in {size:,}, too many to be read"
     return None
+
+
+def contradiction(path: Path, metadata: pq.FileMetaData) -> str | None:
+    """Find a contradiction between a file's footer and its schema, in a few words; None where there is none.
+
+    Raises ValueError for a footer that is no Thrift, and OSError.
+    """
+    about = Compact(_footer(path)).struct()
+    schema = metadata.schema
+    groups = _part(about, 4, list)
+    if len(groups) != metadata.num_row_groups:
+        return f"{len(groups):,} row groups, not {metadata.num_row_groups:,}"
+    for number, group in enumerate(groups):
+        columns = _part(group, 1, list)
+        if len(columns) != len(schema):
+            return f"row group {number} has {len(columns):,} columns, its schema {len(schema):,}"
+        for at, column in enumerate(columns):
+            why = _contradiction_of(column, schema.column(at))
+            if why is not None:
+                return f"row group {number}: {schema.column(at).path} {why}"
+    return None
+
+
+def _contradiction_of(column: Struct, schema: Any) -> str | None:
+    about = _part(column, 3, dict)
+    if not about or 8 in column or 9 in column:
+        return "is encrypted, as no file of actkit's is"
+    kind = about.get(1)
+    if not isinstance(kind, int) or kind not in range(len(TYPES)) or TYPES[kind] != schema.physical_type:
+        return "has another type than the schema says"
+    sizes = _part(about, 16, dict)
+    levels = {2: schema.max_repetition_level, 3: schema.max_definition_level}
+    for name, level in levels.items():
+        if len(_part(sizes, name, list)) not in (0, level + 1):
+            return "counts levels that it does not have"
+    if 1 in sizes and schema.physical_type != "BYTE_ARRAY":
+        return "counts bytes of values that have none"
+    width = BYTES_EACH[kind] or (schema.length if schema.physical_type == "FIXED_LEN_BYTE_ARRAY" else None)
+    known = _part(about, 12, dict)
+    ends = [known[name] for name in (1, 2, 5, 6) if isinstance(known.get(name), bytes)]
+    if width is not None and any(len(end) != width for end in ends):
+        return "has a smallest or largest value of another length"
+    return None
+
+
+def _part(of: Any, number: int, kind: type[Part]) -> Part:
+    """A field of a struct; one of another kind is passed over, as Arrow does."""
+    found = of.get(number) if isinstance(of, dict) else None
+    return found if isinstance(found, kind) else kind()
+
+
+def _footer(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - AT_ONCE, 0))
+        end = bytes(file.read())
+        length = int.from_bytes(end[-TAIL:-4], "little")
+        if length + TAIL > size:
+            raise ValueError(f"a footer of {length:,} bytes in {size:,}")
+        if length + TAIL > len(end):
+            file.seek(size - TAIL - length)
+            end = bytes(file.read())
+        return end[-TAIL - length : -TAIL]

@@ -189,12 +189,8 @@ def path_of(sequence_id: int, rows: Mapping[int, Mapping[str, Any]]) -> list[int
 
 def matrix(table: pa.Table, column: str = "activation") -> npt.NDArray[np.float64] | None:
     """[n, width] a column of vectors; None where they differ in length."""
-    lists = table[column].combine_chunks()
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    if len(set(lengths.tolist())) != 1:
-        return None
-    values: npt.NDArray[np.float64] = pc.list_flatten(lists).to_numpy(zero_copy_only=False).astype(np.float64)
-    return values.reshape(len(table), -1)
+    values, lengths = lists_in(table, column)
+    return values.astype(np.float64).reshape(len(table), -1) if len(np.unique(lengths)) == 1 else None
 
 
 def lists_in(table: pa.Table, column: str) -> tuple[npt.NDArray[Any], Ints]:

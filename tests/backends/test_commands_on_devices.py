@@ -24,7 +24,7 @@ from actkit.hooks import HookPoint
 from actkit.pipeline import compute
 from actkit.pipeline.forward import run_batch
 from actkit.runs.run import open_run
-from actkit.verify.recompute.nearest import logit_score
+from actkit.verify.recompute.weights import logit_score
 from tests.command_line import Run
 from tests.conftest import ARCHITECTURES, relative_error
 from tests.placed_tensors import cuda_devices

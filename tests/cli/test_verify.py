@@ -24,8 +24,8 @@ from actkit.cli.screen.summary import verified
 from actkit.config import ModelSpec
 from actkit.errors import WriteError
 from actkit.hooks import HookPoint
-from actkit.verify import result_file
 from actkit.verify.recompute.records import drawn
+from actkit.verify.tables import findings
 from tests.command_line import Run
 from tests.verify.conftest import PAIRS, SHARDS
 from tests.verify.tampering import change_part, put
@@ -496,7 +496,7 @@ def test_a_run_that_cannot_be_written_to_is_checked_all_the_same(
     def refuse(*_: Any) -> None:
         raise WriteError("cannot write verify.json: Read-only file system")
 
-    monkeypatch.setattr(result_file, "write_text", refuse)
+    monkeypatch.setattr(findings, "write_text", refuse)
     run = copy("capture")
     (run / "verify.json").unlink(missing_ok=True)
     result = actkit("verify", run)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actkit.verify.recompute.nearest import differing
+from actkit.verify.recompute.weights import differing_lists
 
 NEW = [(7, 2.0), (3, 1.0), (9, 1.0)]
 SCORES = {7: 2.0, 3: 1.0, 9: 1.0, 4: 1.0, 5: 0.5}
@@ -22,5 +22,5 @@ SCORES = {7: 2.0, 3: 1.0, 9: 1.0, 4: 1.0, 5: 0.5}
     ],
 )
 def test_a_list_and_what_is_wrong_with_it(old: list[tuple[int, float]], says: str | None) -> None:
-    found = list(differing([NEW, old], [NEW, NEW], lambda _row, item: SCORES[item]))
+    found = list(differing_lists([NEW, old], [NEW, NEW], lambda _row, item: SCORES[item]))
     assert found == ([] if says is None else [(1, says)])

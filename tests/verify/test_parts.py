@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.pipeline.recipe import Rules
+from actkit.runs.part import line
 from actkit.runs.reader import keys_of, lists_in
 from actkit.schemas import arrow_schema
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.reading import Sequences, columns_of, groups_of, line
+from actkit.verify.tables.reading import Sequences, columns_of, groups_of
 from actkit.verify.tables.sequences import Totals, check_counts, check_records, check_sequences, check_tokens
 from actkit.verify.tables.values import Expected, check_values
 
@@ -236,7 +238,8 @@ def test_counts_fit_one_another_and_the_tables(tmp_path: Path) -> None:
     assert counted({**facts, "counts": {**counts, "tokens": 99}}, replace(totals, whole=False)) == []
 
 
-EXPECTED = Expected(frozenset({"blocks.1.hook_resid_post", "blocks.1.attn.hook_pattern"}), 2, {"sae": 10}, 3, 0.5)
+RULES = Rules(top_k=3, threshold=0.5)
+EXPECTED = Expected(frozenset({"blocks.1.hook_resid_post", "blocks.1.attn.hook_pattern"}), 2, {"sae": 10}, RULES)
 KNOWN = replace(SHARD, special=keys_of(np.array([3]), np.array([0])))
 VECTORS = [
     {"sequence_id": n, "position": p, "layer": 1, "hook_point": "blocks.1.hook_resid_post", "activation": [1.0, 2.0]}
@@ -343,7 +346,7 @@ def test_without_a_threshold_no_active_feature_is_left_out(put: Put, tmp_path: P
     part = put("features", FEATURES)
     for top_k, wrong in ((3, []), (4, ["features are left out (sae, sequence 3, position 0)"]), (None, 1)):
         findings = Findings(tmp_path)
-        check_values(part, shard, replace(EXPECTED, top_k=top_k, threshold=0.0), Totals(), findings)
+        check_values(part, shard, replace(EXPECTED, rules=Rules(top_k=top_k)), Totals(), findings)
         assert said(findings) == (
             wrong if isinstance(wrong, list) else ["features are left out (sae, sequence 3, position 0)"]
         )

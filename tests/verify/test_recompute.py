@@ -12,8 +12,7 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.recipe import Pooling
 from actkit.schemas import arrow_schema
 from actkit.verify.recompute.differences import Features, Tolerance, Vectors, relative, tolerance
-from actkit.verify.recompute.features import Cut, compare_token, flips
-from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
+from actkit.verify.recompute.features import Cut, compare_pooled, compare_token, flips, pooled_vector, positions_pooled
 from actkit.verify.recompute.stored import StoredSequence
 
 TOLERANCE = Tolerance(1e-3, 5e-3)

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 
-from actkit.verify.recompute.differences import Tolerance
-from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.differences import Recomputed, Tolerance
 
 
 def result() -> Recomputed:

@@ -10,8 +10,7 @@ import pytest
 from actkit.errors import RunError
 from actkit.runs.progress import Progress
 from actkit.verify.recompute import while_running as module
-from actkit.verify.recompute.differences import Tolerance
-from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.differences import Recomputed, Tolerance
 from actkit.verify.recompute.while_running import SEED, Verifying
 
 

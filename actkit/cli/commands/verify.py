@@ -78,7 +78,7 @@ def verify(
 
     Example: [b]actkit verify runs/pairs --recompute 20[/]
     """
-    from actkit.verify.result_file import leave
+    from actkit.verify.tables.findings import leave
     from actkit.verify.tables.run import verify as check
 
     idle = {"--model": model, "--sae": sae, "--attn": attn, "--seed": seed}

@@ -1,10 +1,16 @@
-"""Differences of stored numbers and the same computed again, by hook point and by SAE, and the tolerances for them."""
+"""Differences of stored numbers and the same computed again, by hook point and by SAE, and the tolerances for them.
+
+`Recomputed` has them all: how far each hook point and SAE is off, and what is no rounding.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from actkit.verify.recompute.retokenize import Retokenized
 
 
 @dataclass(frozen=True)
@@ -15,10 +21,6 @@ class Tolerance:
     """Of an activation, as the norm of the difference."""
     features: float
     """Of a token's features, likewise, over the features that both have."""
-
-    def stored_as(self, store_dtype: str) -> "Tolerance":
-        """With what storing adds: float16 rounds numbers to 11 bits, so a vector by at most 2**-11 of its norm."""
-        return replace(self, vectors=self.vectors + 2.0**-11) if store_dtype == "float16" else self
 
 
 TOLERANCES = {
@@ -48,12 +50,10 @@ OTHER_ATTENTION = Tolerance(1e-3, 5e-3)
 def tolerance(dtype: str, store_dtype: str, same_attention: bool) -> Tolerance:
     """The tolerance of a model in `dtype`; an unknown dtype has that of bfloat16."""
     found = TOLERANCES.get(dtype, TOLERANCES["bfloat16"])
-    if not same_attention:
-        vectors, features = (
-            max(getattr(found, name), getattr(OTHER_ATTENTION, name)) for name in ("vectors", "features")
-        )
-        found = Tolerance(vectors, features)
-    return found.stored_as(store_dtype)
+    least = Tolerance(0.0, 0.0) if same_attention else OTHER_ATTENTION
+    # float16 rounds numbers to 11 bits, so a vector by at most 2**-11 of its norm.
+    stored = 2.0**-11 if store_dtype == "float16" else 0.0
+    return Tolerance(max(found.vectors, least.vectors) + stored, max(found.features, least.features))
 
 
 Floats = npt.NDArray[np.float64]
@@ -130,3 +130,84 @@ def relative(difference: "Floats | np.floating", norm: "Floats | np.floating") -
         found = np.where(difference == 0, 0.0, difference / norm)
     result: Floats = np.where(np.isfinite(found), found, np.inf)
     return result
+
+
+@dataclass
+class Recomputed:
+    """The records that were computed again, and how far what was stored of them is off."""
+
+    tolerance: Tolerance
+    records: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    """Tokens that were run, shared beginnings as often as they were."""
+    vectors: dict[str, Vectors] = field(default_factory=dict)
+    """Hook point, or `pooled` and the hook point, → how far its vectors are off."""
+    features: dict[str, Features] = field(default_factory=dict)
+    """SAE, or `pooled` and the SAE, → how far its features are off."""
+    texts: Retokenized = field(default_factory=Retokenized)
+    not_recomputed: dict[str, str] = field(default_factory=dict)
+    """Records and tables that could not be computed again → why."""
+    others: list[str] = field(default_factory=list)
+    """Faults beside the numbers, such as another model under the same name."""
+
+    last_record: int = -1
+
+    def count(self, record_id: int) -> None:
+        """Count a record; what stands of it in the next shard is the same one."""
+        self.records += record_id != self.last_record
+        self.last_record = record_id
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is further off than rounding explains."""
+        found = [
+            f"{name} is {vector.worst:.2e} off the plain model, at {vector.where}; {vector.tolerance:.0e} is allowed"
+            for name, vector in self.vectors.items()
+            if vector.fails
+        ]
+        for name, seen in self.features.items():
+            if not seen.worst <= seen.tolerance.features:
+                allowed = f"{seen.tolerance.features:.0e} is allowed"
+                found.append(f"activations of {name} are {seen.worst:.2e} off, at {seen.where}; {allowed}")
+            more = f" (and {seen.n_wrong - len(seen.wrong)} more)" if seen.n_wrong > len(seen.wrong) else ""
+            found += [f"{name}: {text}{more}" for text in seen.wrong]
+        return self.others + found + [f"text and token ids of {text}" for text in self.texts.wrong]
+
+    def facts(self) -> dict[str, Any]:
+        """The result as plain values, for `run.json` and `--json`."""
+        return {
+            "records": self.records,
+            "sequences": self.sequences,
+            "tokens": self.tokens,
+            "hook_points": {
+                name: {
+                    "vectors": vector.n,
+                    "worst_error": vector.worst,
+                    "tolerance": vector.tolerance,
+                    "where": vector.where,
+                }
+                for name, vector in self.vectors.items()
+            },
+            "saes": {
+                name: {
+                    "rows": feature.n,
+                    "worst_error": feature.worst,
+                    "tolerance": feature.tolerance.features,
+                    "identical": feature.identical / feature.n if feature.n else None,
+                    "common": feature.common / feature.members if feature.members else None,
+                }
+                for name, feature in self.features.items()
+            },
+            "texts": {"sequences": self.texts.n, "same": self.texts.same, "not_defined": self.texts.not_defined},
+            "not_recomputed": self.not_recomputed,
+            "problems": self.problems,
+        }
+
+    def vectors_of(self, name: str) -> Vectors:
+        """The differences of a hook point's vectors so far."""
+        return self.vectors.setdefault(name, Vectors(self.tolerance.vectors))
+
+    def features_of(self, name: str) -> Features:
+        """The differences of an SAE's features so far."""
+        return self.features.setdefault(name, Features(self.tolerance))

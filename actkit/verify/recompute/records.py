@@ -21,11 +21,9 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.data import Ints
 from actkit.pipeline.recipe import Pooling, Rules
 from actkit.runs.reader import lists_in, matrix, parts
-from actkit.verify.recompute.differences import Tolerance, tolerance
-from actkit.verify.recompute.features import Cut, compare_token
+from actkit.verify.recompute.differences import Recomputed, Tolerance, tolerance
+from actkit.verify.recompute.features import Cut, compare_pooled, compare_token, pooled_vector, positions_pooled
 from actkit.verify.recompute.health import HealthAgain
-from actkit.verify.recompute.pooled import compare_pooled, pooled_vector, positions_pooled
-from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.retokenize import Retokenizer
 from actkit.verify.recompute.sinks import Norms, other_sinks
 from actkit.verify.recompute.steered import compare_logprobs

@@ -20,9 +20,9 @@ from actkit.errors import ActkitError
 from actkit.pipeline.digests import canonical
 from actkit.pipeline.recipe import Rules
 from actkit.pipeline.reducers.sae_health import Health
+from actkit.verify.recompute.differences import Recomputed
 from actkit.verify.recompute.health import HealthAgain
 from actkit.verify.recompute.records import NO_MODULE, Recomputing
-from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.sinks import norms_again, other_norms
 from actkit.verify.recompute.steered import interventions_in, stored_actions
 from actkit.verify.recompute.weights import LoadedWeights, check_of_weights

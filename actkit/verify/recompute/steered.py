@@ -20,7 +20,7 @@ from actkit.backends.reference import PlainModel
 from actkit.backends.saes.sae import Sae
 from actkit.pipeline.data import Bools
 from actkit.runs.reader import rows_of_table
-from actkit.verify.recompute.result import Recomputed
+from actkit.verify.recompute.differences import Recomputed
 from actkit.verify.recompute.stored import StoredSequence
 
 NAME = "log-probabilities"

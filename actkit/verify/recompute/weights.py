@@ -1,9 +1,11 @@
 """Tables over the shards that come of weights, computed again: the features nearest to directions, logits of features.
 
-Addresses of features' pages, which SAEs tell, are compared with the SAEs here too.
+Both hold the largest of many numbers. Numbers that are equal but for rounding may stand in another order, or at the end
+of a list one for the other. Whatever stands in another place than when it is computed again must have, by itself, the
+number that is stored with it. Addresses of features' pages, which SAEs tell, are compared with the SAEs here too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,19 @@ from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends.saes.sae import Sae
 from actkit.backends.tensors import unembedding
 from actkit.backends.token_texts import token_texts
-from actkit.errors import ActkitError
-from actkit.runs.part import open_part, read_part
+from actkit.runs.part import line, open_part, read_part
 from actkit.runs.reader import features_seen, parts, rows_of_table, table_of
-from actkit.verify.recompute.nearest import differing, logit_score, of_directions, of_logits
-from actkit.verify.tables.derived import BY_CHECKSUMS
+from actkit.verify.tables.derived import BY_CHECKSUMS, FAULTS
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.reading import UNREADABLE, line
 
 LEFT_OUT = "feature_logits_left_out"
 """Entry of `run.json`: SAE → why it has no logits."""
 COUNTS = "feature_logits_of"
 """SAE → how many features have them: those that are active in the run."""
+CLOSE = 2e-4
+"""Largest difference, as a share of the largest number of a list: another device multiplies in another order."""
+Score = Callable[[int, int], float]
+"""(row of the list, id) → the number that belongs to them."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,15 @@ def check_of_weights(run: Path, facts: Mapping[str, Any], weights: LoadedWeights
         if "feature_logits" in facts["tables"] and weights.module is not None:
             _check_logits(run, facts, weights, findings)
         _check_urls(run, facts, weights, findings)
-    except (*UNREADABLE, ActkitError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
+    except FAULTS as error:
         findings.wrong("derived", "tables of weights", f"cannot be computed again ({line(error)})")
 
 
 def _check_directions(run: Path, weights: LoadedWeights, findings: Findings) -> None:
-    again = of_directions(direction_features(run, list(weights.saes.values())))
+    again = _of_directions(direction_features(run, list(weights.saes.values())))
     table = table_of(run, "direction_features")
     findings.count("derived", len(table))
-    stored = {key: direction for key, direction in of_directions(table).items() if key[0] not in weights.lacking}
+    stored = {key: direction for key, direction in _of_directions(table).items() if key[0] not in weights.lacking}
     if stored.keys() != again.keys():
         apart = next(iter(stored.keys() ^ again.keys()))
         findings.wrong("derived", "direction_features", f"not the SAEs and directions of the run: {apart}")
@@ -77,7 +80,7 @@ def _check_directions(run: Path, weights: LoadedWeights, findings: Findings) -> 
             cosines[row] = _cosines(run, weights, keys[row])
         return float(cosines[row][feature]) if 0 <= feature < len(cosines[row]) else float("nan")
 
-    for row, what in differing([stored[key] for key in keys], list(again.values()), score):
+    for row, what in differing_lists([stored[key] for key in keys], list(again.values()), score):
         findings.wrong("derived", "direction_features", f"{', '.join(map(str, keys[row]))}: {what}")
 
 
@@ -132,10 +135,11 @@ def _check_part(
     features = stored["feature_id"].to_pylist()
     score = logit_score(sae, head, features)
     for end in ("top", "bottom"):
-        wrong = [
-            f"feature {features[row]}, {end}: {what}"
-            for row, what in differing(of_logits(stored, end), of_logits(again, end), score)
-        ]
+        old, new = (
+            [[(entry["token_id"], entry["logit"]) for entry in row or ()] for row in table[end].to_pylist()]
+            for table in (stored, again)
+        )
+        wrong = [f"feature {features[row]}, {end}: {what}" for row, what in differing_lists(old, new, score)]
         wrong += [f"{end}: token {name}" for name in _names(stored, end, tokenizer)]
         if wrong:
             more = f", and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
@@ -169,3 +173,50 @@ def _sae_of(part: Path) -> str:
     with open_part(part) as file:
         names = file.read_row_group(0, columns=["sae"])["sae"] if file.num_row_groups else []
     return str(names[0]) if len(names) else ""
+
+
+def differing_lists(
+    stored: Sequence[Sequence[tuple[int, float]]], again: Sequence[Sequence[tuple[int, float]]], score: Score
+) -> Iterator[tuple[int, str]]:
+    """The lists of (id, number) that are wrong: (place of the list, its fault)."""
+    for row, (old, new) in enumerate(zip(stored, again, strict=True)):
+        if old == new:
+            continue
+        wrong = _wrong(row, old, new, score)
+        if wrong is not None:
+            yield row, wrong
+
+
+def _wrong(row: int, old: Sequence[tuple[int, float]], new: Sequence[tuple[int, float]], score: Score) -> str | None:
+    if len(old) != len(new):
+        return f"{len(old)} entries, not {len(new)}"
+    if len({item for item, _ in old}) != len(old):
+        return "an id stands twice"
+    allowed = CLOSE * max((abs(value) for _, value in new), default=0.0)
+    for place, ((item, value), (other, right)) in enumerate(zip(old, new, strict=True)):
+        if not abs(value - right) <= allowed:
+            return f"entry {place} is {value:.6g}, not {right:.6g}"
+        if item != other and not abs(score(row, item) - value) <= allowed:
+            return f"entry {place} is of {item}, not of {other}"
+    return None
+
+
+def logit_score(sae: Sae, head: torch.Tensor, features: Sequence[int]) -> Score:
+    """Of the rows of `feature_logits`, of these features: the token's logit along the feature."""
+
+    def score(row: int, token: int) -> float:
+        if not 0 <= token < len(head) or sae.decoder is None:
+            return float("nan")
+        vector = head[token : token + 1].float()
+        return float(sae.cosines(vector)[0, features[row]]) * float(vector.norm())  # may be on two devices
+
+    return score
+
+
+def _of_directions(table: pa.Table) -> dict[tuple[Any, ...], list[tuple[int, float]]]:
+    """The lists of `direction_features`, a direction and an SAE each, in the order of their ranks."""
+    found: dict[tuple[Any, ...], list[tuple[int, float]]] = {}
+    for row in sorted(table.to_pylist(), key=lambda row: row["rank"]):
+        key = tuple(row[name] for name in ("sae", "layer", "hook_point", "method"))
+        found.setdefault(key, []).append((row["feature_id"], row["cosine"]))
+    return found

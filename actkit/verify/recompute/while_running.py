@@ -9,8 +9,8 @@ from actkit.errors import RunError
 from actkit.pipeline.recipe import Job
 from actkit.runs.paths import part_name
 from actkit.runs.progress import Progress
+from actkit.verify.recompute.differences import Recomputed
 from actkit.verify.recompute.records import Recomputing
-from actkit.verify.recompute.result import Recomputed
 from actkit.verify.recompute.steered import interventions_in
 
 SEED = 0

@@ -1,6 +1,7 @@
 """Compares stored columns of tables, and figures in `run.json`, with the same computed again."""
 
 import functools
+import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -134,15 +135,10 @@ def _differing(stored: pa.Array, again: pa.Array, close: float) -> npt.NDArray[n
         old, new = (column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in (stored, again))
         return np.asarray(~np.isclose(old, new, rtol=close, atol=1e-12, equal_nan=True), dtype=np.bool_)
     lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
-    if lists and pa.types.is_floating(kind.value_type) and _lengths(stored).equals(_lengths(again)):
-        pairs = zip(stored.to_pylist(), again.to_pylist(), strict=True)
-        return np.array([_apart(old, new) for old, new in pairs], dtype=np.bool_)
-    pairs = zip(stored.to_pylist(), again.to_pylist(), strict=True)
-    return np.array([old != new for old, new in pairs], dtype=np.bool_)
-
-
-def _lengths(lists: pa.Array) -> pa.Array:
-    return pc.list_value_length(lists)
+    vectors = lists and pa.types.is_floating(kind.value_type)
+    alike = vectors and pc.list_value_length(stored).equals(pc.list_value_length(again))
+    apart = _apart if alike else operator.ne
+    return np.array(list(map(apart, stored.to_pylist(), again.to_pylist())), dtype=np.bool_)
 
 
 def _apart(old: Any, new: Any) -> bool:

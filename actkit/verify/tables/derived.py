@@ -11,11 +11,10 @@ from typing import Any
 
 from actkit.errors import ActkitError
 from actkit.export.reward_features import reward_features
-from actkit.runs.part import read_part
+from actkit.runs.part import UNREADABLE, line, read_part
 from actkit.runs.reader import parts
 from actkit.verify.tables.compare import compare
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.reading import UNREADABLE, line
 from actkit.verify.tables.ways import Settings, Way, deep_ways, quick_ways
 
 RANKING = "reward_features.json"
@@ -83,16 +82,13 @@ def _compare(way: Way, stored: Mapping[str, Iterator[Path]], findings: Findings)
     return again
 
 
-def _listed(options: Settings) -> int:
-    """How many features the document lists; the option had another name in older runs."""
-    return int(options.get("listed", options.get("top_k", 0)))
-
-
 def _check_ranking(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
     """The document of the ranking is made of the table and of `run.json`."""
     findings.count("derived")
     try:
-        if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, _listed(facts["options"])):
+        options: Settings = facts["options"]
+        listed = int(options.get("listed", options.get("top_k", 0)))  # older runs have it under another name
+        if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, listed):
             findings.wrong("derived", RANKING, "not what feature_scores and run.json give")
     except FAULTS as error:
         findings.wrong("derived", RANKING, f"cannot be made again ({line(error)})")

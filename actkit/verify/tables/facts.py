@@ -73,10 +73,9 @@ def _wrong(value: Any, shape: Shape, where: str) -> str | None:
         if not isinstance(value, Sequence) or isinstance(value, str):
             return f"{where} is {_kind(value)}, not a list"
         return next((wrong for item in value if (wrong := _wrong(item, shape[0], f"{where}[]")) is not None), None)
-    if shape == WIDTH:
-        return None if _is_count(value) and value <= MOST_WIDE else f"{where} is {_kind(value)}, not a width"
-    if shape == COUNT:
-        return None if _is_count(value) else f"{where} is {_kind(value)}, not a count"
+    if shape in (WIDTH, COUNT):
+        fits = _is_count(value) and (shape == COUNT or value <= MOST_WIDE)
+        return None if fits else f"{where} is {_kind(value)}, not {shape}"
     return None if isinstance(value, shape) else f"{where} is {_kind(value)}"
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actkit.remote.path import RemotePath
 from actkit.runs import manifest
@@ -18,13 +17,11 @@ from actkit.runs.atomic_files import Written, difference
 from actkit.runs.json_file import is_regular
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import sealed
-from actkit.runs.part import schema_of_part
+from actkit.runs.part import fault_of, open_part, schema_of_part
 from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
-from actkit.runs.plausible import implausible
 from actkit.runs.removal import UNFINISHED_FILE
 from actkit.schemas import SCHEMA_VERSION, TABLES, arrow_schema
 from actkit.verify.tables.findings import Findings
-from actkit.verify.tables.reading import UNREADABLE, line
 
 
 @dataclass(frozen=True)
@@ -201,17 +198,9 @@ def _is_inside(name: str) -> bool:
 def _opened(path: Path, findings: Findings) -> Part | None:
     """A part that can be read without more memory than its bytes can be worth."""
     findings.count("files")
-    if not is_regular(path):  # opening a pipe waits for whoever writes to it
-        findings.wrong("files", path, "no regular file")
-        return None
-    try:
-        with pq.ParquetFile(path) as file:
-            why = implausible(path, file.metadata)
-            rows = file.metadata.num_rows
-    except UNREADABLE as error:
-        findings.wrong("files", path, f"cannot be opened ({line(error)}; {path.stat().st_size:,} bytes)")
-        return None
+    why = fault_of(path) if is_regular(path) else "no regular file"
     if why is not None:
         findings.wrong("files", path, why)
         return None
-    return Part(path, rows)
+    with open_part(path) as file:
+        return Part(path, file.metadata.num_rows)

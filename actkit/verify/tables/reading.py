@@ -1,7 +1,7 @@
 """Parts of a run as the checks read them: some columns of one, or one row group after another, without nulls."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actkit.runs.part import open_part, read_part
-from actkit.runs.reader import Ints
+from actkit.runs.reader import Ints, places
 from actkit.verify.tables.findings import Findings
 
 Bools = npt.NDArray[np.bool_]
@@ -22,8 +22,6 @@ CHECK_OF = {
     "pooled_activations": "pooled",
 }
 """Tables of vectors and features → the check that they belong to."""
-UNREADABLE = (OSError, ValueError, MemoryError, pa.ArrowException)
-"""Errors of reading a damaged file: a damaged length may request any amount of memory."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +36,13 @@ class Sequences:
     char_start: Ints
     char_end: Ints
     """Where in the document the text begins, and one past its last character."""
-    special: Ints | None = field(default=None)
+    special: Ints | None = None
     """Sorted keys (`keys_of`) of the shard's special tokens; None where its tokens could not be read."""
 
     def find(self, sequence_ids: Ints) -> tuple[Ints, Bools]:
-        """[m] the row of each sequence, and whether there is one."""
-        if not len(self.ids):
-            return np.zeros(len(sequence_ids), dtype=np.int64), np.zeros(len(sequence_ids), dtype=np.bool_)
-        at = np.minimum(np.searchsorted(self.ids, sequence_ids), len(self.ids) - 1)
-        return at, self.ids[at] == sequence_ids
+        """[m] the row of each sequence, 0 where there is none, and whether there is one."""
+        at, known = places(self.ids, sequence_ids)
+        return np.where(known, at, 0), known
 
 
 @dataclass(frozen=True)
@@ -112,11 +108,6 @@ def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[
             row, known = sequences.find(ids)
             start, end = (column[row] if len(column) else row for column in (sequences.start, sequences.n_tokens))
             yield Group(part, table, names[0], ids, positions, start, end, known, findings)
-
-
-def line(error: Exception) -> str:
-    """The first line of what went wrong."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _without_nulls(table: pa.Table) -> pa.Table:

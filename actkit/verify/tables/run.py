@@ -18,6 +18,7 @@ import numpy as np
 
 from actkit.errors import RunError
 from actkit.runs.facts import check_age, facts_of, metadata_of
+from actkit.runs.part import UNREADABLE, line
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived, made_alike
@@ -25,7 +26,7 @@ from actkit.verify.tables.facts import wrong_in
 from actkit.verify.tables.files import Part, check_files, check_tables
 from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.pairs import check_pairs, check_texts
-from actkit.verify.tables.reading import CHECK_OF, UNREADABLE, Sequences, columns_of, line
+from actkit.verify.tables.reading import CHECK_OF, Sequences, columns_of
 from actkit.verify.tables.said_twice import check_said_twice
 from actkit.verify.tables.sequences import (
     Totals,

@@ -24,21 +24,13 @@ class Expected:
     d_model: int
     d_sae: Mapping[str, int]
     """SAE → how many features it has."""
-    top_k: int | None
-    """Most features of a position; None where nothing limits them."""
-    threshold: float
+    rules: Rules
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Expected":
-        """From what `run.json` holds."""
-        rules = Rules.of(facts)
-        return cls(
-            frozenset(facts["hook_points"]),
-            facts["model"]["d_model"],
-            {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())},
-            rules.top_k,
-            rules.threshold,
-        )
+        """The bounds in the contents of `run.json`."""
+        d_sae = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
+        return cls(frozenset(facts["hook_points"]), facts["model"]["d_model"], d_sae, Rules.of(facts))
 
 
 def check_values(
@@ -129,7 +121,7 @@ def _check_features(group: Group, expected: Expected) -> None:
             group.wrong(group.of_rows(bad, lengths), what)
 
     pooled = group.positions is None
-    least = np.float32(0.0 if pooled else expected.threshold)
+    least = np.float32(0.0 if pooled else expected.rules.threshold)
     finite = np.isfinite(values)
     wrong(~finite, "NaN or infinity")
     wrong(finite & ~(values > least), f"a feature that is not above {least:g}")
@@ -156,8 +148,8 @@ def _check_cut(group: Group, lengths: Ints, expected: Expected) -> None:
     """How many features are listed, of how many that are active."""
     active = group.table["n_active"].to_numpy()
     group.wrong(active < lengths, "n_active is below the number of features listed")
-    most = expected.top_k
+    most = expected.rules.top_k
     if most is not None:
         group.wrong(lengths > most, f"more than {most} features")
-    if expected.threshold == 0:
+    if expected.rules.threshold == 0:
         group.wrong(lengths < (active if most is None else np.minimum(active, most)), "features are left out")

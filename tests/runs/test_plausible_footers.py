@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actkit.runs import parquet_footer
-from actkit.runs.parquet_footer import contradiction
+from actkit.runs import plausible
+from actkit.runs.plausible import contradiction
 
 
 def table() -> pa.Table:
@@ -58,7 +58,7 @@ def test_a_sound_file_contradicts_nothing(sound: Path) -> None:
 
 
 def test_a_footer_longer_than_what_is_read_at_once(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_footer, "AT_ONCE", 1000)
+    monkeypatch.setattr(plausible, "AT_ONCE", 1000)
     length = int.from_bytes(sound.read_bytes()[-8:-4], "little")
     assert length > 1000 and contradiction(sound, pq.read_metadata(sound)) is None
 
@@ -67,7 +67,7 @@ ASKED = """
 import sys
 from pathlib import Path
 import pyarrow.parquet as pq
-from actkit.runs.parquet_footer import contradiction
+from actkit.runs.plausible import contradiction
 path = Path(sys.argv[1])
 print(contradiction(path, pq.read_metadata(path)))
 """
@@ -115,7 +115,7 @@ import sys
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
-from actkit.runs.parquet_footer import contradiction
+from actkit.runs.plausible import contradiction
 asked = 0
 for number in range(1500):
     path = Path(sys.argv[1]) / f"{number}.parquet"
