@@ -100,10 +100,8 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
     progress = run.progress
     room = room_of(recipe.bytes_at(job.hook_points, model.description.d_model), batch)
 
-    vocabulary = model.description.vocabulary
-
     def gather(counts: Progress, told: OnProgress) -> Iterator[Shard]:
-        return gather_shards(recipe, room, job.output, counts, told, run.done, vocabulary)
+        return gather_shards(recipe, room, job.output, counts, told, run.done, model.description.vocabulary)
 
     if has_own_time(model.description.spec.device):
         shards = ahead(lambda counts: gather(counts, lambda _progress: None), progress)

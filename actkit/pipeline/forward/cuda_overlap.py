@@ -25,8 +25,7 @@ class OverlappedWorker:
     def __init__(self, device: str) -> None:
         self._device = device
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reduce")
-        cuda = torch.device(device).type == "cuda"
-        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device) if has_own_time(device) else None  # type: ignore[no-untyped-call]
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
         """Start `work`. The caller keeps its inputs until it is done; then its results are complete."""

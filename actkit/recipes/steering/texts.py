@@ -75,7 +75,9 @@ def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[
             continue
         name, stem = part[record.record_id]
         contrast = parse_contrast(record.value, _names(options))
-        if contrast.prompt is None and _has_stem(record.value, contrast):
+        written = record.value.get("stem") if isinstance(record.value, Mapping) else None
+        in_both = isinstance(written, str) and all(written in text for text in contrast.texts)
+        if contrast.prompt is None and in_both:  # one stem in two wordings: the stem alone can be asked
             asked.setdefault(stem, []).append(Wordings(contrast.stem, contrast.template, name, *contrast.texts))
         else:
             given.append(_given(contrast, contrast.stem, name))
@@ -149,12 +151,6 @@ def _names(options: Mapping[str, Any]) -> FieldNames:
     ignored = tuple(options.get("ignore_field") or ())
     context = ContextFields(options.get("system_field"), options.get("history_field"), ignored)
     return names_of(options.get("prompt_field"), context)
-
-
-def _has_stem(value: Any, contrast: Contrast) -> bool:
-    """Whether the pair is one stem in two wordings, so that the stem alone can be asked."""
-    stem = value.get("stem") if isinstance(value, Mapping) else None
-    return isinstance(stem, str) and all(stem in text for text in contrast.texts)
 
 
 def _own(value: Any) -> dict[str, Any]:
