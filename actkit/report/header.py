@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.numerals import signed
+from actkit.plots.concept.sides import interval
 from actkit.plots.picture import LackingError, Pick
 from actkit.plots.pictures import drawn, pictures_of
 from actkit.runs.facts import detected_of, health_of
@@ -24,11 +25,9 @@ def verdicts_of(facts: Mapping[str, Any]) -> list[str]:
         found.append(f"{row['source']}, layer {row['layer']}, strength {strength}{how}: {row['verdict']}")
     row = concept.get("chosen", {}).get(concept.get("method")) or {}
     if row.get("auroc_heldout") is not None:
-        ends = (row.get("auroc_heldout_low"), row.get("auroc_heldout_high"))
-        interval = "" if None in ends else f" ({ends[0]:.3f} to {ends[1]:.3f})"
         found.append(
-            f"{row['method']}, layer {row['layer']}, chosen on the validation pairs: AUROC {row['auroc_heldout']:.3f}"
-            f"{interval} on {row['n_heldout']:,} test pairs"
+            f"{row['method']}, layer {row['layer']}, chosen on the validation pairs: AUROC {interval(row)} on "
+            f"{row['n_heldout']:,} test pairs"
         )
     if "found" in scores:
         sides = scores["found"]["respond_to"]

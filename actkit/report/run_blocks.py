@@ -169,7 +169,6 @@ def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
     page.n_alive.append(len(order))
     inside = {row[0] for row in page.sequences}
     used, done, counted = 0, 0, False
-    place = {row[0]: number for number, row in enumerate(rows)}
     while (done < len(order) and used < budget) or not counted:
         batch = order[done : done + BATCH]
         known = known_of(run.path, scale.sae, batch) if batch else {}
@@ -188,7 +187,7 @@ def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
         cut_all(
             run.path, (window for feature in fitting for window in windows[feature] if window.sequence not in inside)
         )
-        used += _write_pages(page, sae, fitting, windows, known, place, write)
+        used += _write_pages(page, sae, done, fitting, windows, known, write)
         done += len(batch)
         if len(fitting) < len(batch):
             break
@@ -215,19 +214,20 @@ def _windows(page: Page, sae: int, wanted: dict[int, dict[str, Any]], counted: b
 def _write_pages(
     page: Page,
     sae: int,
+    start: int,
     features: list[int],
     windows: dict[int, list[Window]],
     known: dict[int, dict[str, Any]],
-    place: dict[int, int],
     write: Write,
 ) -> int:
+    """The pages of some features, the first of which is row `start` of the SAE's table."""
     run, scale, used = page.run, page.scales[sae], 0
     for first in range(0, len(features), FEATURES_A_BLOCK):
         group = features[first : first + FEATURES_A_BLOCK]
         logits = logits_of(run.path, scale.sae, group)
-        name = f"feature-{page.number}-{sae}-{min(place[feature] for feature in group)}"
+        name = f"feature-{page.number}-{sae}-{start + first}"
         pages = []
-        for feature in group:
+        for row, feature in enumerate(group, start + first):
             for window in windows[feature]:
                 if window.text is None:  # its text is in the page already
                     levels = [[at, level] for at, level in sorted(window.levels.items())]
@@ -235,7 +235,7 @@ def _write_pages(
                     if window.quantile is not None:
                         window.text["quantile"] = window.quantile
             pages.append(feature_view(sae, feature, scale, known[feature], windows[feature], logits.get(feature)))
-            page.features[sae][place[feature]][4] = name
+            page.features[sae][row][4] = name
             windows.pop(feature)
         used += write(name, packed(pages))
     return used
