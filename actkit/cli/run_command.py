@@ -177,21 +177,19 @@ def _log_rejected(finished: "Finished", log: RunLog) -> None:
 
 def hand_over(finished: "Finished", shared: Shared) -> None:
     """Write what `--export` and `--report` ask for; then the run's path, or with `--json` one object, to stdout."""
-    if finished.task is not None:
-        sys.stdout.write(f"{finished.path}\n")
-        return
-    with logged(finished.path, level_of(shared.log_level, shared.verbose)):
-        for to, out in shared.exports:
-            from actkit.export.formats import export
+    if finished.task is None:
+        with logged(finished.path, level_of(shared.log_level, shared.verbose)):
+            for to, out in shared.exports:
+                from actkit.export.formats import export
 
-            path = export(finished.path, to, out, overwrite=shared.overwrite)
-            if not shared.quiet:
-                console().print(f"  {to}: {path}", markup=False)
-        if shared.report:
-            write_page([finished.path], page_of([finished.path]), shared.quiet)
-    if sys.stderr.isatty() and not (shared.quiet or shared.json or shared.report):
-        console().print(f"look at it: actkit report {shlex.quote(str(finished.path))}", markup=False)
-    if shared.json:
+                path = export(finished.path, to, out, overwrite=shared.overwrite)
+                if not shared.quiet:
+                    console().print(f"  {to}: {path}", markup=False)
+            if shared.report:
+                write_page([finished.path], page_of([finished.path]), shared.quiet)
+        if sys.stderr.isatty() and not (shared.quiet or shared.json or shared.report):
+            console().print(f"look at it: actkit report {shlex.quote(str(finished.path))}", markup=False)
+    if finished.task is None and shared.json:
         write_json({"run": str(finished.path), **finished.facts})
     else:
         sys.stdout.write(f"{finished.path}\n")

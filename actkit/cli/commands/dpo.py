@@ -49,5 +49,4 @@ def dpo(
 
     answers.check()
     spec = spec_of_call(DpoSpec, call, path=path)
-    finished = run_command(run_dpo, spec, sparse.dense_spec(shared, dense, spec.command), shared)
-    hand_over(finished, shared)
+    hand_over(run_command(run_dpo, spec, sparse.dense_spec(shared, dense, spec.command), shared), shared)

@@ -141,7 +141,8 @@ class Sparse:
         """The model, its activations, SAEs beside them if any, and where they go."""
         from actkit.recipes.specs import DenseSpec, spec_of
 
-        saes = self.wanted(shared.model)
+        named = (self.sae_release, self.sae_id, self.sae, self.target_layer, self.hook_name)
+        saes = self.sae_specs(shared.model) if any(value is not None for value in named) else []
         if dense.top_k != DenseSpec.top_k and not saes and not shared.quiet:
             beside = "which --sae-release, --sae or --layer names"
             say("warning", f"--top-k {dense.top_k} does nothing without an SAE, {beside}")
@@ -153,11 +154,6 @@ class Sparse:
         from actkit.recipes.sae_choice import sae_specs
 
         return sae_specs(model, self.sae_release, self.sae_id, self.sae, self.target_layer, hook_name=self.hook_name)
-
-    def wanted(self, model: str) -> list[SaeSpec]:
-        """The SAEs that are meant where none need be: no flag, no SAE."""
-        named = (self.sae_release, self.sae_id, self.sae, self.target_layer, self.hook_name)
-        return self.sae_specs(model) if any(value is not None for value in named) else []
 
 
 FromRun: TypeAlias = Annotated[

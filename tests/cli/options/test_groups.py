@@ -187,10 +187,13 @@ def test_fields_of_answers_fit_together() -> None:
 
 
 def test_saes_that_are_meant(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Sparse().wanted("tiny") == [] and Sparse().sae_specs("tiny")
-    assert Sparse(sae=["/x"]).wanted("tiny") == [SaeSpec(path="/x")]
-    assert Sparse(sae=["/x"], hook_name="h").wanted("tiny") == [SaeSpec(path="/x", hook_name="h")]
+    assert Sparse().sae_specs("tiny")
     shared = Shared()
+    for named, spec in (
+        (Sparse(sae=["/x"]), SaeSpec(path="/x")),
+        (Sparse(sae=["/x"], hook_name="h"), SaeSpec(path="/x", hook_name="h")),
+    ):
+        assert named.dense_spec(shared, Dense(), "capture").saes == [spec]
     dense = Sparse().dense_spec(shared, Dense(top_k=7), "capture")
     assert "top-k 7 does nothing without an SAE" in " ".join(capsys.readouterr().err.split())
     assert dense.saes == [] and dense.top_k == 7
