@@ -58,19 +58,14 @@ SCALED = ("granite",)
 """What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
 
 GUARDS = (
-    "faults",
-    "resume",
-    "determinism",
-    "matrix",
-    "readme",
-    "verify",
-    "hostile",
-    "fuzz",
-    "report",
-    "recipes",
-    "analysis",
+    *("analysis/test_feature_stats.py", "analysis/test_shard_layouts.py", "api", "cli/test_verify.py", "engines"),
+    *("export", "faults", "fuzz/test_folders.py", "fuzz/test_runs.py", "fuzz/test_viewer.py", "older_scripts"),
+    *("pipeline/forward", "pipeline/input", "pipeline/resume", "pipeline/shards", "pipeline/test_extract.py"),
+    *("pipeline/tokens/test_chat.py", "recipes/conversations", "recipes/test_concept.py", "recipes/test_date.py"),
+    *("recipes/test_from_run.py", "recipes/test_peek.py", "recipes/test_reward_detect.py", "recipes/test_steer.py"),
+    *("remote", "report/test_server.py", "runs", "test_matrix.py", "verify"),
 )
-"""Parts of the names of the slow tests that guard data and numbers; they come first where time is short."""
+"""Whose slow tests guard data and numbers: they get the marker `guard`, and come first where time is short."""
 BEGAN = time.monotonic()
 # What a library logs goes to the standard error of its time. Python says the same, until one sets up a handler: that
 # keeps the stream of one test and writes to it when it is closed. Servers of tests log each request to such a stream.
@@ -87,7 +82,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make all cases of a test with `quick(n)` but n slow; slow ones that guard data and numbers come first."""
+    """Mark all cases but n of a test with `quick(n)` as slow, and guards as such; slow guards come before other slow ones."""
     seen: Counter[str] = Counter()
     for item in items:
         quick = item.get_closest_marker("quick")
@@ -95,8 +90,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         seen[test] += 1
         if quick is not None and seen[test] > quick.args[0]:
             item.add_marker(pytest.mark.slow)
+        if item.nodeid.removeprefix("tests/").startswith(GUARDS):
+            item.add_marker(pytest.mark.guard)
     slow = {item for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item in slow and (2 - any(name in item.nodeid for name in GUARDS)))
+    items.sort(key=lambda item: item in slow and (2 - (item.get_closest_marker("guard") is not None)))
 
 
 def pytest_collection_finish() -> None:
