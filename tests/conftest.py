@@ -58,12 +58,13 @@ SCALED = ("granite",)
 """What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
 
 GUARDS = (
-    *("analysis/test_feature_stats.py", "analysis/test_shard_layouts.py", "api", "cli/test_verify.py", "engines"),
+    *("analysis/feature_tests/test_flat_memory.py", "analysis/test_feature_stats.py", "analysis/test_pair_diffs.py"),
+    *("analysis/test_shard_layouts.py", "api", "cli/test_in_bfloat16.py", "cli/test_verify.py", "engines"),
     *("export", "faults", "fuzz/test_folders.py", "fuzz/test_runs.py", "fuzz/test_viewer.py", "older_scripts"),
     *("pipeline/forward", "pipeline/input", "pipeline/resume", "pipeline/shards", "pipeline/test_extract.py"),
     *("pipeline/tokens/test_chat.py", "recipes/conversations", "recipes/test_concept.py", "recipes/test_date.py"),
     *("recipes/test_from_run.py", "recipes/test_peek.py", "recipes/test_reward_detect.py", "recipes/test_steer.py"),
-    *("remote", "report/test_server.py", "runs", "test_matrix.py", "verify"),
+    *("remote", "report/test_server.py", "runs", "test_gpu_benchmark.py", "test_matrix.py", "verify"),
 )
 """Whose slow tests guard data and numbers: they get the marker `guard`, and come first where time is short."""
 BEGAN = time.monotonic()
@@ -82,7 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all cases but n of a test with `quick(n)` as slow, and guards as such; slow guards come before other slow ones."""
+    """Mark guards, and as slow all cases but n of a test with `quick(n)`; slow guards come before other slow tests."""
     seen: Counter[str] = Counter()
     for item in items:
         quick = item.get_closest_marker("quick")

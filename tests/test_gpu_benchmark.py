@@ -8,10 +8,8 @@ import torch
 from tests.benchmarks import gpu
 
 
-@pytest.mark.parametrize(
-    "workload",
-    ["answers", *(pytest.param(name, marks=pytest.mark.slow) for name in gpu.WORKLOADS if name != "answers")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", gpu.WORKLOADS)
 def test_the_model_alone_runs_just_the_batches_that_actkit_made(workload: str, tmp_path: Path) -> None:
     size = gpu.workloads.Size(4, 96, 2, 512, documents=3, pairs=2, answers=3, contrasts=2)
     inputs, spec = gpu.make(tmp_path, size, "cpu")

@@ -186,6 +186,7 @@ def test_what_is_active_together_is_counted(run_of: Callable[[str], Finished]) -
     assert known > 50
 
 
+@pytest.mark.slow
 def test_no_two_contexts_are_of_equal_text_and_ties_go_to_the_earlier_sequence(
     run_of: Callable[[str], Finished],
 ) -> None:
@@ -250,7 +251,7 @@ def test_a_run_of_special_tokens_only_has_counts_and_no_figures(tmp_path: Path) 
     assert len(features) == 3 and features["n_active"].sum() > 0
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("sae_id", ["tiny-lm/1-res-demo", None])
 def test_features_link_to_neuronpedia_where_the_sae_has_an_id(tmp_path: Path, sae_id: str | None) -> None:
     known = SaeSpec(path=str(saved("standard", tmp_path / "known", d_in=192, d_sae=32, neuronpedia_id=sae_id)))

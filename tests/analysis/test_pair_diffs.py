@@ -160,6 +160,7 @@ def test_a_part_of_each_shard_and_every_pair_once(folder: Path, finished: Path) 
     assert shards > 1 or finished.name == "prefixes"
 
 
+@pytest.mark.slow
 def test_the_modes_agree_where_they_keep_the_same_positions(folder: Path) -> None:
     """The divergence is kept by every mode; with all of the response kept, its mean is over the shared part too."""
     lines = PAIRS.read_text(encoding="utf-8").splitlines()[:3]

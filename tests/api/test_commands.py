@@ -41,6 +41,7 @@ def actkit_line(capfd: pytest.CaptureFixture[str]) -> Called:
     return partial(called, capfd)
 
 
+@pytest.mark.slow
 def test_a_text_texts_records_and_a_file_are_the_same_run(tiny: Any, tmp_path: Path, actkit_line: Called) -> None:
     (tmp_path / "in.txt").write_text("One two.\n")
     options: dict[str, Any] = {"layers": [1, 2], "positions": "last"}

@@ -108,6 +108,7 @@ def test_a_template_is_filled_with_stems(tiny: actkit.ModelSpec) -> None:
     assert found.negative.prompt == ["Be sad. What is red?", "Be sad. And the sea?"]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_kept(tiny: actkit.ModelSpec, found: actkit.ConceptActivations) -> None:
     kept = actkit.capture_from_concept(tiny, "honesty", layers=[1, 2], max_examples=MOST, out="kept")
     assert found.run is None and kept.run is not None and kept.run.facts["options"]["what"] == "honesty"

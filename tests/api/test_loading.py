@@ -31,6 +31,7 @@ def test_a_handle_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(loaded) == 2
 
 
+@pytest.mark.slow
 def test_name_handle_and_memory_give_the_same(tiny: actkit.ModelSpec, in_memory: tuple[Any, Any]) -> None:
     models = (actkit.ModelSpec("tiny", device="cpu"), tiny, in_memory, actkit.load_model(in_memory))
     first, *others = (actkit.capture_activations(model, PROMPTS) for model in models)
@@ -40,6 +41,7 @@ def test_name_handle_and_memory_give_the_same(tiny: actkit.ModelSpec, in_memory:
         assert (other.tokens, other.prompt, other.num_layers) == (first.tokens, first.prompt, first.num_layers)
 
 
+@pytest.mark.slow
 def test_layers_of_a_model_cut_short_count_as_in_the_whole_one(tiny: actkit.ModelSpec) -> None:
     cut = actkit.load_model("tiny", device="cpu", layers="0-1")
     assert cut.loaded is not None and tiny.loaded is not None

@@ -30,6 +30,7 @@ def facts(run: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_features_found_in_bfloat16_are_float32s(actkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saes, "bfloat16_speed", lambda: 2.0)
     counted: list[int] = []

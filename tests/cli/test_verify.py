@@ -140,6 +140,7 @@ def scaled(factor: float, column: str = "activation") -> Any:
     return change
 
 
+@pytest.mark.slow
 def test_activations_that_are_off_by_a_thousandth_are_found_and_their_hook_point_is_named(
     copy: Callable[[str], Path], actkit: Run
 ) -> None:
@@ -154,6 +155,7 @@ def test_activations_that_are_off_by_a_thousandth_are_found_and_their_hook_point
     assert "5e-05 is allowed" in result.err and "blocks.1" not in result.err and "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_numbers_of_another_position_are_found(copy: Callable[[str], Path], actkit: Run) -> None:
     run = copy("capture")
 
@@ -228,6 +230,7 @@ def test_other_architectures_agree_at_every_hook_point_that_they_have(
     assert all(row["vectors"] > 0 for row in again["hook_points"].values())
 
 
+@pytest.mark.slow
 def test_hook_points_that_only_the_bridge_has_are_said_not_to_be_computed_again(tmp_path: Path, actkit: Run) -> None:
     points = ("--hook-point", "blocks.1.attn.hook_pattern", "--hook-point", "blocks.2.hook_resid_post")
     made = actkit(
@@ -298,6 +301,7 @@ def test_records_are_drawn_from_all_shards_or_from_those_that_are_named(runs: Ca
     assert sum(map(len, some.values())) == 4 and all(set(chosen) <= set(every[name]) for name, chosen in some.items())
 
 
+@pytest.mark.slow
 def test_a_model_that_has_changed_under_its_name_is_said_to_have(
     model_dir: Callable[[str], Path], tmp_path: Path, actkit: Run
 ) -> None:
@@ -353,6 +357,7 @@ def test_what_there_is_nothing_to_hold_against_is_a_problem(tmp_path: Path, actk
     assert actkit("verify", tmp_path / "run", "--deep", "--sae", tmp_path / "a" / "mine", "-q").status == 0
 
 
+@pytest.mark.slow
 def test_an_sae_that_is_elsewhere_now_is_named_until_it_is_given(tmp_path: Path, actkit: Run) -> None:
     shutil.copytree(SAES / "blocks.2.hook_resid_post", tmp_path / "old" / "mine")
     prompts = ("--prompt", "The capital of France", "--prompt", "Two")
@@ -367,6 +372,7 @@ def test_an_sae_that_is_elsewhere_now_is_named_until_it_is_given(tmp_path: Path,
     assert found.status == 0 and list(found.found["recomputed"]["saes"]) == ["mine"]
 
 
+@pytest.mark.slow
 def test_a_run_made_in_python_is_checked_as_one_of_the_command_line(tmp_path: Path, actkit: Run) -> None:
     from actkit import CaptureSpec, DenseSpec, ModelSpec, OutputSpec, SaeSpec, run_capture
 
@@ -407,6 +413,7 @@ def test_what_is_printed_where(copy: Callable[[str], Path], actkit: Run) -> None
     assert quiet.status == 1 and quiet.out == "" and quiet.err.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_bytes_that_changed_are_reported_and_the_numbers_computed_again_all_the_same(
     copy: Callable[[str], Path], actkit: Run
 ) -> None:
@@ -504,7 +511,7 @@ def test_a_run_that_cannot_be_written_to_is_checked_all_the_same(
     assert "verify.json is not left in the run: cannot write verify.json: Read-only file system" in result.err
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["capture", "feature-dataset"])
 def test_a_text_that_begins_with_a_bos_of_its_own_has_no_second_one(command: str, actkit: Run, tmp_path: Path) -> None:
     """As a chat has that somebody rendered; the BOS of a document's first chunk is then its own."""

@@ -172,6 +172,7 @@ def test_the_path_is_all_of_standard_output(
     assert capfd.readouterr() == (f"{out}\n", "")
 
 
+@pytest.mark.slow
 def test_options_reach_their_format(
     dpo_run: Path, stories_run: Path, concept_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

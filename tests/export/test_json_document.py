@@ -196,6 +196,7 @@ def test_a_run_without_its_ranking_is_refused(reward_run: Path, tmp_path: Path) 
         export(tmp_path / "run", "json", tmp_path / "x.json")
 
 
+@pytest.mark.slow
 def test_a_second_sae_of_a_layer_stands_beside_the_first_one(tmp_path: Path) -> None:
     path = document_in(tmp_path)
     first = exported(extracted(path, tmp_path / "one", SAES[:1]), tmp_path / "answers2.json")
@@ -215,6 +216,7 @@ def test_a_second_sae_of_a_layer_stands_beside_the_first_one(tmp_path: Path) -> 
     assert second == first
 
 
+@pytest.mark.slow
 def test_beyond_the_last_record_nothing_of_an_older_run_stays_under_the_same_name(tmp_path: Path) -> None:
     path = document_in(tmp_path)
     exported(extracted(path, tmp_path / "one", SAES[:1]), tmp_path / "answers2.json")

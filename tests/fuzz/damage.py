@@ -19,7 +19,7 @@ from actkit.pipeline.input.reader import read_records
 
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "naughty_strings.json").read_text("utf-8"))
 MANY = pytest.param(int(os.environ.get("ACTKIT_CASES", "10000")), id="many", marks=pytest.mark.slow)
-CASES = [pytest.param(200, id="some"), MANY]
+CASES = [pytest.param(80, id="some"), MANY]
 """How many cases a test tries."""
 PATIENCE = 30
 """Seconds after which a case is taken to hang."""

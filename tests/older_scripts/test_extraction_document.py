@@ -32,6 +32,7 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert feature["id"] == other["id"] and feature["activation"] == pytest.approx(other["activation"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_its_command_lines(actkit: Run) -> None:
     """Every option of the document, in its order: what it requires, the model, the extraction."""
     Path("data.json").write_text(json.dumps(DOCUMENT), encoding="utf-8")

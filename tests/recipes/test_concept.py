@@ -274,6 +274,7 @@ def test_bad_pairs_are_rejected_with_their_field(tmp_path: Path) -> None:
     assert done.facts["counts"]["written"] == 2
 
 
+@pytest.mark.slow
 def test_answers_are_read_at_their_last_token_or_as_a_mean(tmp_path: Path) -> None:
     records = [
         {
@@ -320,6 +321,7 @@ def test_the_last_of_all_positions_of_an_answer_is_not_the_templates(tmp_path: P
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_stems_with_a_text_in_common_are_one(tmp_path: Path) -> None:
     """A statement that stands in two pairs would else be fitted on in one and held out in the other."""
     texts = [(f"{stem}, yes.", f"{stem}, no.") for stem in STEMS]

@@ -88,6 +88,7 @@ def test_a_template_without_a_clock_has_no_date(tmp_path: Path, actkit: Run) -> 
     assert facts["options"]["date"] is None and "date" not in (tmp_path / "run/config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_tasks_that_begin_on_different_days_are_one_run(
     dated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
 ) -> None:

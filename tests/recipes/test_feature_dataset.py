@@ -194,7 +194,7 @@ def check_row(row: Any, values: torch.Tensor, threshold: float = 0.0, top_k: int
     ids, found = row.feature_ids.tolist(), row.feature_activations.tolist()
     assert sorted(ids) == sorted(expected)
     assert ids == [feature for _, feature in sorted(zip([-value for value in found], ids, strict=True))]
-    assert found == pytest.approx(values[ids].tolist(), rel=1e-5)
+    np.testing.assert_allclose(found, values[ids].numpy(), rtol=1e-5)
     assert row.n_active == int((values > 0).sum())
 
 

@@ -94,7 +94,7 @@ FILES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_every_line_that_is_printed_runs(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
@@ -203,6 +203,7 @@ def test_json_and_screen(actkit: Run, tmp_path: Path) -> None:
     assert "JSONL, 5 records" in shown.out and "Be short." in shown.out
 
 
+@pytest.mark.slow
 def test_files_that_nobody_prepared_get_the_line_that_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actkit: Run
 ) -> None:

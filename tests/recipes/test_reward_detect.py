@@ -107,6 +107,7 @@ def test_every_figure_is_brute_force(grouped: Finished) -> None:
     np.testing.assert_allclose(scores["q_value"], stats.false_discovery_control(scores["p_value"]))
 
 
+@pytest.mark.slow
 def test_held_out_figures_are_those_of_the_tables_alone(grouped: Finished) -> None:
     """What `sequences.split` says is what was held out, also where a shard is read again by `verify`."""
     sequences, x = dense(grouped.path)
@@ -152,6 +153,7 @@ def test_what_must_be_found_is_found_and_stands_in_praise(grouped: Finished) -> 
     ]
 
 
+@pytest.mark.slow
 def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finished, tmp_path: Path) -> None:
     """TRAPS 31."""
     found = read_texts(grouped.path)
@@ -168,6 +170,7 @@ def test_groups_stay_on_one_side_of_the_split_and_equal_texts_too(grouped: Finis
     assert found.grouped and len(set(found.groups)) == 48
 
 
+@pytest.mark.slow
 def test_a_shuffled_label_finds_nothing(tmp_path: Path) -> None:
     """TRAPS 30: with few texts the best of thousands of features looks strong, and is said to be chance."""
     rng = np.random.default_rng(0)
@@ -331,6 +334,7 @@ def test_nothing_held_out_on_request_is_not_called_too_few(tmp_path: Path) -> No
     assert "nothing was held out" in warnings[0.0][0] and "too few" in warnings[0.3][0]
 
 
+@pytest.mark.slow
 def test_preference_pairs_are_tested_within_pairs(tmp_path: Path) -> None:
     """The prompt is run once and not pooled; chosen is positive."""
     records = [

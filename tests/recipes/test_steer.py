@@ -147,6 +147,7 @@ def test_choice_is_made_on_validation_texts_and_reported_once(finished: Finished
     assert about["chosen"]["effect"] == chosen[chosen["split"] == "validation"]["effect"].item()
 
 
+@pytest.mark.slow
 def test_one_layer_and_strength_leave_nothing_to_choose(concept: Path, tmp_path: Path) -> None:
     spec = SteerSpec(str(concept), layers="2", strengths="1", random=0, show=1)
     run = steered(spec, tmp_path / "run")
@@ -373,7 +374,7 @@ def test_texts_of_a_feedback_run_are_run_as_they_were_tokenized(feedback: Path) 
         assert sequence.encoding.is_special.tolist() == own["is_special"].tolist()
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["concept", "feedback"])
 def test_verify_computes_log_probabilities_again(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

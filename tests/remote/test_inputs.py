@@ -59,6 +59,7 @@ def test_a_file_of_a_store_is_read_whatever_it_is_called(put: Put, name: str) ->
     assert values(put(name, LINES)) == ROWS
 
 
+@pytest.mark.slow
 def test_packing_and_format_go_by_the_name_or_the_bytes(put: Put) -> None:
     assert values(put("a.jsonl.gz", gzip.compress(LINES))) == ROWS
     assert values(put("packed.jsonl", gzip.compress(LINES))) == ROWS

@@ -72,6 +72,7 @@ def test_a_pushed_run_is_whole_and_loads_by_table(hub: Hub, runs: Path, actkit: 
     assert actkit("verify", stale).status == 0
 
 
+@pytest.mark.slow
 def test_a_card_that_somebody_wrote_in_stays(hub: Hub, runs: Path, actkit: Run, tmp_path: Path) -> None:
     mine = b"---\nlicense: mit\n---\nMine.\n"
     hub.repos["me/x"] = {"README.md": mine, "notes.txt": b"mine too"}

@@ -27,6 +27,7 @@ def run(actkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("runs/x")
 
 
+@pytest.mark.slow
 def test_datasets_loads_every_table_of_a_run_and_verify_knows_the_card(run: Path, actkit: Run, tmp_path: Path) -> None:
     import datasets
 

@@ -76,6 +76,7 @@ def test_a_file_is_looked_at_once_until_it_is_another(sound: Path, monkeypatch: 
         assert refused.value.hint == f"actkit verify {sound.parent.parent} says what else is wrong with it"
 
 
+@pytest.mark.slow
 def test_what_claims_too_much_and_what_is_no_file_is_refused(sound: Path) -> None:
     bomb = pa.table({"number": pa.repeat(pa.scalar(0, pa.int64()), 20_000_000)})
     pq.write_table(bomb, sound, compression="zstd", row_group_size=20_000_000, use_dictionary=False)

@@ -167,6 +167,7 @@ def test_directions_of_another_run_are_compared_with_their_checksums(run: Callab
     assert not any(", directions" in note or ": directions" in note for note in found.notes[1:])
 
 
+@pytest.mark.slow
 def test_what_run_json_says_was_chosen_is_what_the_tables_give(run: Callable[[str], Path]) -> None:
     path = run("concept")
     assert said(checked(path, deep=True)) == []

@@ -21,7 +21,7 @@ from tests.verify.tampering import change_part, put, seal
 
 OF_EACH = ("pairs", "vectors", "directions", "features", "chunks", "pooled")
 """A run of each of the six commands."""
-SAMPLE = 12
+SAMPLE = 6
 """Changes of all that are tried where tests must be fast."""
 OVER_SHARDS = {
     "pairs": ("layer_stats", "pair_diffs", "pair_stats"),

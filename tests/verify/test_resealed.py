@@ -114,6 +114,7 @@ def test_what_is_changed_and_sealed_anew_is_found(
     assert missed == []
 
 
+@pytest.mark.slow
 def test_nothing_is_excused_that_no_run_has(finished: Callable[[str], Path]) -> None:
     there = [" ".join(place) for name in ("vectors", "steered") for place in places(finished(name))]
     patterns = [pattern for each in NOT_HELD.values() for pattern in each]

@@ -502,6 +502,7 @@ def test_statistics_of_fewer_rows_are_named_and_those_of_another_version_are_not
     assert findings.notes == [f"not computed again: layer_stats (the run is of actkit 0.0.0, not {version('actkit')})"]
 
 
+@pytest.mark.slow
 def test_verdicts_of_another_version_are_not_called_wrong_by_deep_either(copy: Callable[[str], Path]) -> None:
     """What a feature must do to be said to respond has changed: an older run is as it was made, not damaged."""
     run = copy("pooled")

@@ -94,6 +94,7 @@ def test_scores_hold_a_block_of_columns_and_little_of_each_text(
     assert set(runs[-1].iterdir()) == tables
 
 
+@pytest.mark.slow
 def test_texts_are_read_without_being_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
     runs = [written(tmp_path / str(n), n, words=200) for n in (PART, FEW, MANY)]

@@ -80,6 +80,7 @@ def test_every_kept_position_is_read_behind_its_own_text(
             assert ids.tolist() == sequences[record].encoding.token_ids[: position + 1].tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(tokens, min_size=1, max_size=7), st.integers(1, 40), st.integers(1, 3), st.sampled_from([2, 768]))
 def test_rows_are_the_cheapest_of_all_ways_to_cut(

@@ -147,6 +147,7 @@ def test_the_smaller_budget_is_remembered_when_the_run_is_continued(tmp_path: Pa
     check_same_rows(run(model(), tmp_path / "whole", LENGTHS).path, finished.path)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_alone_is_rejected_with_the_reason(tmp_path: Path) -> None:
     whole = run(model(), tmp_path / "whole", LENGTHS)
     finished = run(model(most=18), tmp_path / "run", LENGTHS)

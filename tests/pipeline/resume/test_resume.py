@@ -277,6 +277,7 @@ def test_nothing_finished_is_computed_again(source: Path, tmp_path: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in after} == after
 
 
+@pytest.mark.slow
 def test_a_manifest_vouches_for_every_file_of_its_shard(source: Path, tmp_path: Path) -> None:
     finished = run(recipe_of("feature-dataset", source), tmp_path / "run").path
     shards = sorted((finished / "shards").iterdir())
@@ -402,6 +403,7 @@ def test_a_complete_run_is_left_as_it_is(source: Path, tmp_path: Path) -> None:
         run(make, tmp_path / "run", resume=True, max_records=3)
 
 
+@pytest.mark.slow
 def test_a_replacement_that_is_interrupted_leaves_the_old_run_and_replaces_it_when_continued(
     source: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_first_bad_record_ends_it_where_it_is_asked_to(side_by_side: None, t
         run(tmp_path, "run", on_bad_record="fail")
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -79,6 +79,7 @@ def same(first: Path, second: Path) -> None:
         assert mine.get(name) == other.get(name), name
 
 
+@pytest.mark.slow
 def test_where_shards_end_changes_no_row(runs: Path) -> None:
     small, large = runs / "small", runs / "large"
     shards = [pq.read_table(path)["record_id"].to_numpy() for path in sorted((small / "sequences").iterdir())]

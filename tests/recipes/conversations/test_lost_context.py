@@ -72,6 +72,7 @@ def test_a_dialogue_has_the_line_ends_of_its_file(line_end: str) -> None:
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_messages_of_a_file_are_no_prompts_of_their_own(tmp_path: Path, actkit: Run, form: str) -> None:
     """Each would be run alone, the system message too; the line of the hint makes the conversation of them."""
