@@ -187,9 +187,9 @@ def path_of(sequence_id: int, rows: Mapping[int, Mapping[str, Any]]) -> list[int
     return path
 
 
-def matrix(table: pa.Table, column: str = "activation") -> npt.NDArray[np.float64] | None:
-    """[n, width] a column of vectors; None where they differ in length."""
-    values, lengths = lists_in(table, column)
+def matrix(table: pa.Table) -> npt.NDArray[np.float64] | None:
+    """[n, width] the column `activation`; None where its vectors differ in length."""
+    values, lengths = lists_in(table, "activation")
     return values.astype(np.float64).reshape(len(table), -1) if len(np.unique(lengths)) == 1 else None
 
 

@@ -77,21 +77,20 @@ def recompute(
     plain, same_attention = load_plain(description), description.spec.attn == attn
     store_dtype = facts.get("options", {}).get("store_dtype", "float32")
     again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, same_attention)
-    texts = replace(again.texts, spells=made_alike(facts))
-    actions = stored_actions(run)
-    again = replace(again, texts=texts, interventions=interventions_in(actions, saes))
-    norms = norms_again(plain, description, facts["hook_points"]) if made_alike(facts) else None
+    actions, alike = stored_actions(run), made_alike(facts)
+    texts, known = replace(again.texts, spells=alike), interventions_in(actions, saes)
+    again = replace(again, texts=texts, interventions=known)
+    norms = norms_again(plain, description, facts["hook_points"]) if alike else None
     if norms is not None and not actions:
-        again = replace(again, norms=norms)
-        if spec.n >= facts["counts"]["written"]:
-            again = replace(again, health=HealthAgain({name: Health(sae) for name, sae in saes.items()}))
+        of_all = saes if spec.n >= facts["counts"]["written"] else {}
+        again = replace(again, norms=norms, health=HealthAgain({name: Health(sae) for name, sae in of_all.items()}))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
     if found.sequences == facts["counts"]["sequences"]:  # of a record in several shards, some may have been drawn
         found.others += again.health.differing(facts, again.tolerance.features)
     found.others += [] if norms is None else other_norms(actions, norms, again.tolerance.vectors)
     found.others += [*_other_model(about, description), *_other_saes(facts, saes, spec), *_not_held(found)]
-    if made_alike(facts):
+    if alike:
         check_of_weights(run, facts, LoadedWeights(saes, lacking, plain.module, description.tokenizer), findings)
     how = {"dtype": description.spec.dtype, "attn": description.spec.attn, "device": description.spec.device}
     return found, {"seed": spec.seed, **how, **found.facts(), "seconds": round(time.time() - began, 3)}

@@ -1,4 +1,4 @@
-"""Whether the tables that are computed over the finished shards are what is computed from them again.
+"""Compute the tables over the finished shards again, and compare them with those that are stored.
 
 What takes little is always computed again: statistics of layers, pairs and features. Tests and directions take as long
 as when the run was made, and are left to `deep` (`ways`). What goes wrong with one table keeps none of the others.

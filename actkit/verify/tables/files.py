@@ -1,4 +1,4 @@
-"""Whether the files of a run are those that were written: all there, none beside them, to the byte.
+"""Check that the files of a run are those that were written: all there, none beside them, to the byte.
 
 The last manifest, `manifest.json`, has a checksum of every file; each shard's manifest has those of its own tables, for
 whoever continues a run, and says the same.
@@ -114,11 +114,10 @@ def check_files(run: Path, findings: Findings) -> Stated:
     is_sealed = False
     try:
         n_shards, files = sealed(run)
-    except FileNotFoundError:
-        findings.wrong("checksums", MANIFEST, "missing, so there is nothing to compare the run's files with")
     except (OSError, ValueError) as error:
-        says = getattr(error, "strerror", None) or error
-        findings.wrong("checksums", MANIFEST, f"damaged ({says}), so there is nothing to compare the run's files with")
+        is_gone = isinstance(error, FileNotFoundError)
+        says = "missing" if is_gone else f"damaged ({getattr(error, 'strerror', None) or error})"
+        findings.wrong("checksums", MANIFEST, f"{says}, so there is nothing to compare the run's files with")
     else:
         is_sealed = True
         listed = sum(name.startswith(f"{SHARDS}/") for name in files)

@@ -1,6 +1,6 @@
-"""Whether the rows of `pairs` and `steered_texts` say of each record what its sequences do.
+"""Check that the rows of `pairs` and `steered_texts` say of each record what its sequences do.
 
-Of a pair: where its sides part, their lengths, prompt and answers. Of a text that stands alone: what it is.
+A row of a pair has where its sides part, their lengths, prompt and answers; one of a text that stands alone, the text.
 """
 
 import hashlib

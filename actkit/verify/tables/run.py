@@ -39,14 +39,10 @@ from actkit.verify.tables.sequences import (
 )
 from actkit.verify.tables.values import Expected, check_values
 
-BY_SHARD = tuple(
-    (
-        "sequences tokens activations features pooled_features pooled_activations pairs steered_texts logprobs rejected"
-    ).split()
-)
-"""Tables that are checked shard by shard, in this order."""
 OF_RECORDS = {"pairs": "pairs", "steered_texts": "sequences"}
 """Table with a row for each record → the check that it belongs to."""
+BY_SHARD = ("sequences", "tokens", "logprobs", "rejected", *CHECK_OF, *OF_RECORDS)
+"""Tables that are checked shard by shard."""
 ROW_BY_ROW = {"pairs": check_pairs, "steered_texts": check_texts}
 """Tables whose rows say what their records' sequences do."""
 TAKEN_OUT = ("out of memory", "no token to pool")

@@ -1,4 +1,4 @@
-"""What a run says in two places: whether `run.json` agrees with itself, and with the files that say the same."""
+"""Check that `run.json` agrees with itself, and with the files that say the same."""
 
 import json
 import re

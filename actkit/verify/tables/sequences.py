@@ -1,4 +1,4 @@
-"""Whether the records, sequences and tokens of a shard are each there once, in order and within bounds."""
+"""Check that the records, sequences and tokens of a shard are each there once, in order and within bounds."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,11 +18,9 @@ from actkit.verify.tables.findings import Findings
 from actkit.verify.tables.health import Encoded, check_health
 from actkit.verify.tables.reading import Bools, Sequences, columns_of
 
-OF_SEQUENCES = tuple(
-    (
-        "sequence_id record_id line parent_id start n_tokens n_truncated response_start n_kept char_offset "
-        "n_special_in_text n_unknown chunk text"
-    ).split()
+OF_SEQUENCES = (
+    *("sequence_id", "record_id", "line", "parent_id", "start", "n_tokens", "n_truncated", "response_start"),
+    *("n_kept", "char_offset", "n_special_in_text", "n_unknown", "chunk", "text"),
 )
 COUNTED = {"truncated": "n_truncated", "special_in_text": "n_special_in_text", "unknown_in_text": "n_unknown"}
 """Counter → the column that says that a record is in it."""

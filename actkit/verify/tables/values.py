@@ -1,4 +1,4 @@
-"""Whether the vectors and features of a shard are in order, inside their sequences, finite, and as they should be."""
+"""Check that the vectors and features of a shard are in order, inside their sequences, finite and within bounds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
