@@ -1,6 +1,8 @@
 """While a command starts Python searches for garbage seldom; from when its run begins, as usual."""
 
 import gc
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,3 +54,12 @@ def test_a_run_that_has_begun_is_searched_as_usual(
     usual = gc.get_threshold()[0]
     assert actkit("capture", "--prompt", "hi", "-o", tmp_path / "run", "-q").status == 0
     assert seen[0] == SELDOM and len(seen) > 1 and set(seen[1:]) == {usual} and gc.get_threshold()[0] == usual
+
+
+def test_arrow_starts_in_a_process_without_pandas_and_finds_it_later() -> None:
+    """In a process of its own: here, other tests have imported pandas."""
+    program = (
+        "import sys\nfrom actkit.cli.screen.console import starting\nwith starting(True):\n    pass\n"
+        "import pyarrow as pa\nassert 'pandas' not in sys.modules\npa.table({'a': [1]}).to_pandas()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
