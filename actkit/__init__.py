@@ -5,13 +5,13 @@
     run = actkit.capture("The capital of France is", layers="recommended")
     run["tokens"].head()  # tables; run.activations(…) arrays, run.plot pictures
 
-One line each (options are the command line's; `model` is a name or what `load_model` returned; each returns a `Run`):
+One line each (options are the command line's; `model` is a name or a handle of `load_model`; each returns a `Run`):
     capture, concept, dpo, sae_extract, feature_dataset, reward_detect
-What a run holds:
-    open_run, Run, describe (what a table's columns mean)
-Does it move the model:
+Read a run:
+    open_run, Run, describe (the meaning of a table's columns)
+Change the model's behaviour:
     steer (measured, a run), steering (a direction or feature while you generate)
-The same commands from specs, fields with types and meanings; `Finished` is what they return:
+The same commands from specs, whose fields have types and meanings; each returns a `Finished`:
     run_capture, run_concept, run_dpo, run_sae_extract, run_feature_dataset, run_reward_detect
     CaptureSpec, ConceptSpec, DpoSpec, SaeExtractSpec, FeatureDatasetSpec, RewardDetectSpec
     DenseSpec, SparseSpec, ModelSpec, SaeSpec, OutputSpec, BatchSpec, TokenSpec, ReadSpec
@@ -23,7 +23,7 @@ Functions of the older scripts, on top of the same recipes, with tensors in memo
     SAEActivationExtractor, ExtractionConfig, load_samples_from_json, save_results_to_json
     create_feature_dataset, SAEFeatureExtractor
     RewardSignalDetector, RewardSignals, FeedbackDataLoader
-What can go wrong for a reason that you can act on:
+The error for every failure that you can act on:
     ActkitError
 
 `actkit docs python` in a shell has examples. `import actkit` alone loads no torch.

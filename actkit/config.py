@@ -1,7 +1,7 @@
 """Specs of a run, as frozen dataclasses: every default and unit stands here, and nowhere else.
 
-A field's metadata say which option it is, where that has another name (see `recipes.asked`), and the `least` and the
-`most` that it may be, which `recipes.specs` checks: options of the command line have these bounds of their own.
+A field's metadata name its option where that has another name (see `recipes.asked`), and its bounds, `least` and
+`most`. `recipes.specs` checks the bounds; options of the command line have these bounds of their own.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ SteerPositions = Literal["all", "prompt", "response"]
 
 
 MOST_TOKENS = 1 << 20
-"""Tokens of one sequence that are held: no text beyond it can be run, whatever a model's context is."""
+"""Most tokens of one sequence that are held: no longer text can be run, whatever the model's context is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ModelSpec:
     allow_pickle: bool = False
     """Read a checkpoint that is not in safetensors, tensors only: a pickle can run code when it is loaded."""
     device_map: DeviceMap | None = None
-    """Spread the weights over all devices as accelerate does, what does not fit offloaded; None is one device."""
+    """Spread the weights over all devices as accelerate does, and offload those that do not fit; None is one device."""
     quantize: Quantize | None = None
     """Load the weights in 8 or 4 bits with bitsandbytes, on CUDA; the numbers are then the quantized model's."""
     loaded: tuple[Any, Any] | None = field(default=None, repr=False, compare=False, metadata={"option": None})
@@ -68,9 +68,9 @@ class SaeSpec:
     path: str | None = None
     """A local directory with cfg.json and sae_weights.safetensors; instead of release and id."""
     layer: int | None = None
-    """The layer that is meant: it chooses where a release alone is given, and must agree with what the SAE reads."""
+    """The expected layer. It chooses the SAE of a release given alone; any other SAE must read this layer."""
     hook_name: str | None = None
-    """The hook point that is meant, with or without `blocks.N.`; it must agree likewise."""
+    """The expected hook point, with or without `blocks.N.`; the SAE must read it."""
     loaded: Any = field(default=None, repr=False, compare=False, metadata={"option": None})
     """An SAE of SAELens that is in memory already, read as it is."""
 
@@ -98,16 +98,16 @@ class TokenSpec:
     """`auto` leaves the beginning-of-sequence token to the tokenizer, as Hugging Face does."""
     date: str | None = None
     """Date for a chat template that asks for it, ISO 8601; None is the day on which the run begins. A run of such a
-    template keeps it among its options, so that it stays the same wherever and whenever the run goes on."""
+    template keeps the date among its options, so that a resumed run has the same one."""
 
     def limit(self, context_length: int | None) -> int:
-        """Most tokens a sequence may have in a model of this context; a longer `max_length` cannot extend it."""
+        """Return the most tokens of a sequence in a model of this context; a longer `max_length` cannot extend it."""
         return min(limit for limit in (self.max_length, context_length, MOST_TOKENS) if limit is not None)
 
 
 @dataclass(frozen=True)
 class ReadSpec:
-    """Settings for an input that does not say by itself how it is read."""
+    """Settings for reading an input whose format leaves them open."""
 
     split: str = "train"
     """Split of a dataset, or of a file that has several."""
@@ -115,7 +115,7 @@ class ReadSpec:
     """The names of the columns of a CSV or TSV file without a header line, with commas between them."""
 
     def column_names(self) -> list[str]:
-        """The names in `columns`, one by one."""
+        """Return the names in `columns` as a list."""
         return [name.strip() for name in self.columns.split(",")] if self.columns else []
 
 
@@ -151,10 +151,10 @@ class OutputSpec:
     resume: bool = field(default=False, metadata={"option": None})
     """Continue an unfinished run after its last finished shard."""
     plan_only: bool = field(default=False, metadata={"option": None})
-    """Read and tokenize, say what the run would be, and write nothing."""
+    """Dry run: read, tokenize and report the run's estimated size, and write nothing."""
     verify: int = field(default=0, metadata={"least": 0})
-    """Records that are computed again on the plain model, as soon as the first shard is finished."""
+    """Records to compute again on the reference model, as soon as the first shard is finished."""
     published: Path | None = field(default=None, metadata={"option": None})
-    """Where the run is to be in a store, where `out` is a directory in which it is made first."""
+    """The run's place in a store; `out` is then the local directory in which it is made first."""
     task: Task | None = field(default=None, metadata={"option": None})
     """Compute some of the run's shards only, as one of several tasks; `out` is then the task's own directory."""

@@ -11,7 +11,7 @@
     RecordError             one record is bad: the run rejects it, with field and reason, and goes on
 
 An `ActkitError` is drawn as `error: …`, a blank line, `hint: …`; a user never sees a traceback for one. Both texts name
-options by their flags. From Python, `str(error)`, which is what a traceback shows, names them as parameters are.
+options by their flags. From Python, `str(error)`, which a traceback shows, names the parameters.
 """
 
 import os
@@ -25,13 +25,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 FLAG = re.compile(r"(?<![\w-])--(?!(?:help|upgrade|force-reinstall|python)\b)([a-z][a-z-]*[a-z])\b(?!:\d)")
-"""An option on the command line. `--prompt:2` is none, but where a record comes from; those of pip's are pip's."""
+"""An option of actkit. `--prompt:2` is none, but a record's place; nor are `--help` and the options of pip and uv."""
 OTHER_NAMES = {"hook-point": "hook_points", "no-chat": "chat=False", "sae": "sae_path"}
-"""Options whose parameter has not the flag's name with `_` for `-`."""
+"""Options whose parameter is not called like the flag with `_` for `-`."""
 
 
 def in_python(text: str) -> str:
-    """A text with options named as parameters are: `dtype float32` for `--dtype float32`."""
+    """Replace the options in a text by their parameters: `dtype float32` for `--dtype float32`."""
     return FLAG.sub(lambda found: OTHER_NAMES.get(found[1], found[1].replace("-", "_")), text)
 
 
@@ -74,7 +74,7 @@ class NonFiniteError(ActkitError):
         self.sequence_id = sequence_id
         self.position = position
         self.spreads = spreads
-        """Whether it may stand in other texts of the row, and at other tokens, than the one that it came from."""
+        """Whether the value may also be in other texts of the row, and at other tokens, than the one that caused it."""
 
 
 class RunError(ActkitError):
@@ -87,9 +87,9 @@ class WriteError(RunError):
 
 @contextmanager
 def writing(what: Path | str, own: Collection[Path] = ()) -> Iterator[None]:
-    """Turn what the system says about writing `what` into a WriteError: one sentence and a hint.
+    """Turn the system's error about writing `what` into a WriteError: one sentence and a hint.
 
-    Where `own` names the files that are written, an error about another file, which was read, stays what it is.
+    `own` may name the files that are written; an error about any other file is then raised unchanged.
     """
     try:
         yield
@@ -103,7 +103,7 @@ def writing(what: Path | str, own: Collection[Path] = ()) -> Iterator[None]:
 class RecordError(Exception):
     """One record cannot be used: `field` names the part of it that is at fault, `reason` says why.
 
-    `found` is what was found there, in short, for reasons that many records share: a label that means nothing.
+    `found` is the value there, in short, for reasons that many records share, such as a label without a meaning.
     """
 
     def __init__(self, field: str | None, reason: str, found: str = "") -> None:
@@ -114,18 +114,18 @@ class RecordError(Exception):
 
 
 def own_python() -> str:
-    """The Python that has actkit's packages, in a line to paste: `python`, where a shell finds that."""
+    """Return the command of the Python that has actkit's packages, to paste: `python` where a shell finds that one."""
     found = shutil.which("python")
     own = found is not None and Path(found).parent == Path(sys.executable).parent
     return "python" if own else shlex.quote(sys.executable)
 
 
 def pip_install(what: str) -> str:
-    """The line that installs `what` beside actkit, wherever that is: in a tool's environment `pip` is another's."""
+    """Return the line that installs `what` into actkit's environment; in a tool's environment, `pip` serves another."""
     python = own_python()
     if python == "python":
         return f"pip install {what}"
-    if find_spec("pip") is None:  # uv makes environments without
+    if find_spec("pip") is None:  # uv makes environments without pip
         return f"uv pip install --python {python} {what}"
     return f"{python} -m pip install {what}"
 
@@ -133,13 +133,13 @@ def pip_install(what: str) -> str:
 SHOWN = 240
 """Characters of a name in an error."""
 NO_BREAK = "\u00a0"
-"""The space within a number that actkit writes; Python does not call it printable, and no terminal obeys it."""
+"""The no-break space in numbers that actkit writes. `str.isprintable` denies it, but no terminal obeys it."""
 
 
 def printable(text: str, kept: str = "") -> str:
-    """A text in which nothing is left that a terminal would obey, but for the characters that are `kept`.
+    """Escape every character that a terminal might obey, except those in `kept`.
 
-    Names and values may be anybody's.
+    Names and values may come from anybody.
     """
     if text.isprintable():
         return text
@@ -150,20 +150,20 @@ def printable(text: str, kept: str = "") -> str:
 
 
 def in_short(name: str | Path) -> str:
-    """A name on one line, and not all of one that is long: somebody may have given a text for it."""
+    """Put a name on one line, and shorten a long one: somebody may have given a whole text as a name."""
     text = str(name)
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error of somebody else's, or its type where it says nothing."""
+    """Return the first line of a foreign error's message, or its type where the message is empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
 
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 2, cutoff: float = 0.5) -> str:
-    """The beginning of a hint: the names nearest to one that is not known; empty where none is near."""
+    """Return the beginning of a hint: the known names nearest to `name`; empty where none is near."""
     from difflib import get_close_matches  # only errors need it
 
     near = get_close_matches(name, list(known), n=n, cutoff=cutoff)
@@ -171,5 +171,5 @@ def did_you_mean(name: str, known: Iterable[str], n: int = 2, cutoff: float = 0.
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """`a, b and 4 more`: some names, of which `most` are shown."""
+    """List names as `a, b and 4 more`, at most `most` of them by name."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

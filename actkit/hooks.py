@@ -1,4 +1,4 @@
-"""Hook points by their TransformerLens names, and which layers `--layers` means.
+"""Hook points by their TransformerLens names, and the layers that `--layers` names.
 
 A hook point is written `blocks.{layer}.{name}`, for example `blocks.6.hook_resid_post`. Layers are 0-based.
 """
@@ -29,7 +29,7 @@ class HookPoint:
 
     @classmethod
     def of(cls, text: str) -> "HookPoint":
-        """The hook point of a full name. Raises ValueError for a text that is none."""
+        """Return the hook point with this full name. Raises ValueError for any other text."""
         _, layer, name = text.split(".", 2)
         return cls(int(layer), name)
 
@@ -41,7 +41,7 @@ def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
     """The layers that `--layers` names: `all`, `recommended`, `4,8,-1`, `10-15`, `45%-85%`, or several with commas.
 
     Negative numbers count from the end. A percentage range takes layer l when (l + 1) / n_layers, the share of the
-    model's blocks that its output has passed, lies in the range; when none does, the one nearest to its middle.
+    model's blocks that its output has passed, lies in the range; when none does, the layer nearest to its middle.
 
     Raises UsageError for anything else and for layers that the model does not have.
     """

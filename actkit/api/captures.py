@@ -45,14 +45,14 @@ class CapturedActivations(Mapping[str, Any]):
     prompt: str | list[str]
     """The tokenized text, a chat template's markers included; a list where there are several prompts."""
     num_layers: int
-    """Of the model."""
+    """Number of layers of the model."""
     captured_layers: list[int]
     n_truncated: list[int]
     """[batch]: tokens cut off the end of each prompt, to fit the maximum length."""
     facts: Mapping[str, Any] = field(repr=False)
     """The contents of `run.json`: model, counts, versions."""
     run: Run | None = None
-    """The run that it came from, where that is kept."""
+    """The run, where it is kept."""
 
     def __repr__(self) -> str:
         """The shapes, not all of the numbers."""
@@ -86,7 +86,7 @@ def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:
 
 
 def captured_of(found: dict[str, Any], run: Run, kept: bool) -> CapturedActivations:
-    """The dictionary of an export, with the mask of tokens that statistics leave out and the numbers of cut tokens."""
+    """Add the mask of special tokens and the numbers of cut tokens to the dictionary of an export."""
     if len(found["activations"]) < len(run.facts["hook_points"]):
         raise UsageError(
             "the vectors of some hook points differ in length, so they are no tensor",
@@ -127,7 +127,7 @@ def capture_activations(
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> CapturedActivations:
-    """Run prompts through a model and return what its hook points read, as tensors.
+    """Run prompts through a model and return the activations at its hook points, as tensors.
 
     Called as `capture_activations(model, prompts)` or `capture_activations(model, tokenizer, prompts)`.
     A prompt is a text, a list of messages, or an object with `prompt` and `response`; several make a batch. `positions`
@@ -158,7 +158,7 @@ def capture_activations(
 
 
 def texts_or_file(prompts: Sequence[Prompt], place: RunLocation) -> tuple[tuple[str, ...], str | None]:
-    """The prompts where all are texts; else none, and the file beside the run that all are written to as records."""
+    """Return the prompts where all are texts; else none, and the file beside the run that holds all as records."""
     texts = tuple(str(prompt) for prompt in prompts if isinstance(prompt, str))  # numpy's texts are of its own type
     if len(texts) == len(prompts):
         return texts, None
@@ -166,7 +166,7 @@ def texts_or_file(prompts: Sequence[Prompt], place: RunLocation) -> tuple[tuple[
 
 
 def prompts_of(prompts: Prompt | Sequence[Prompt] | None) -> list[Prompt]:
-    """One prompt, or several, as a list. Raises UsageError for none, and for what is no prompt."""
+    """Return one prompt, or several, as a list. Raises UsageError for none, and for a value that is no prompt."""
     if isinstance(prompts, Mapping) and any(hasattr(value, "with_format") for value in prompts.values()):
         rows_in(prompts)  # a dataset's splits, which it refuses
     if isinstance(prompts, (str, Mapping)):

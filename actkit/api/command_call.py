@@ -36,7 +36,7 @@ EVERY = 0.3
 
 @contextmanager
 def location_asked(out: Where, overwrite: bool, options: dict[str, Any]) -> Iterator[RunLocation]:
-    """The place of the run: `out`, or a directory that is removed when Python ends, or at once where the run fails."""
+    """Yield the run's place: `out`, or a directory that is removed when Python ends, or at once where the run fails."""
     out = out if out is not None else options.pop("output", None)
     if out is not None:
         with placed(out, overwrite) as place:
@@ -53,7 +53,7 @@ def location_asked(out: Where, overwrite: bool, options: dict[str, Any]) -> Iter
 
 
 def file_of(given: Any, is_text: bool = False) -> str | None:
-    """The path that is meant; None for values in memory. Raises InputError for a file that is not there."""
+    """Return the path that is given; None for values in memory. Raises InputError for a file that is not there."""
     if isinstance(given, Path):
         return str(given)
     if not isinstance(given, str):
@@ -78,13 +78,13 @@ def file_of(given: Any, is_text: bool = False) -> str | None:
 
 
 def path_of(given: Any, place: RunLocation) -> str:
-    """The file that is meant; records in memory are written beside the run. Errors: see `file_of`."""
+    """Return the file that is given; records in memory are written to a file beside the run. Errors: see `file_of`."""
     found = file_of(given)
     return place.write_input(_with_names(rows_in(given))) if found is None else found
 
 
 def _with_names(rows: Iterable[Any]) -> Iterator[Any]:
-    """The records. Raises UsageError for one whose values have no names; messages are a conversation."""
+    """Yield the records, messages as a conversation. Raises UsageError for a record whose values have no names."""
     for number, row in enumerate(rows):
         if isinstance(row, (list, tuple)) and not all(map(is_turn, row)):
             raise UsageError(

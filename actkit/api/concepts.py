@@ -96,7 +96,7 @@ def capture_from_concept(
 
 
 def pairs_asked(concept: Any, stems: Any, place: RunLocation) -> dict[str, Any]:
-    """The fields of a `ConceptSpec` that say which pairs."""
+    """Return the fields of a `ConceptSpec` that name its pairs."""
     if isinstance(concept, Template):
         if stems is None:
             raise UsageError(f"template {concept.name} without stems", "give stems: texts, or a file of them")

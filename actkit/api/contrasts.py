@@ -30,7 +30,7 @@ class ContrastiveActivations:
     facts: Mapping[str, Any] = field(repr=False)
     """The contents of `run.json`: model, counts, versions."""
     run: Run | None = None
-    """The run that both came from, where that is kept."""
+    """The run of both sides, where it is kept."""
 
     def __repr__(self) -> str:
         """The shapes, not all of the numbers."""
@@ -106,7 +106,7 @@ def capture_contrastive_activations(
 
 
 def contrasted(positive: CapturedActivations, negative: CapturedActivations, read: Read) -> ContrastiveActivations:
-    """Two sides of one run with their differences. Raises UsageError where they make no pairs."""
+    """Join two sides of one run with their differences. Raises UsageError where they make no pairs."""
     differences = {
         key: torch.from_numpy(first - second).to(torch.float32)
         for key, (first, second) in paired(positive, negative, read).items()

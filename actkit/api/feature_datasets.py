@@ -86,7 +86,7 @@ def create_feature_dataset(
 
 
 def _rows(dataset: Any, text_field: str | None, most: int | None) -> Iterable[Mapping[str, Any]]:
-    """The documents in memory, those with a text as records of it alone; no more are taken than are read."""
+    """Yield at most `most` documents in memory; a document with a text becomes a record of that text alone."""
     for document in itertools.islice(rows_in(dataset), most):
         if isinstance(document, Mapping):
             name = text_field or next((known for known in FIELDS if known in document), None)

@@ -25,11 +25,11 @@ AnyModel: TypeAlias = Any
 Layers: TypeAlias = str | int | Sequence[int]
 """As `--layers`: all, recommended, 4,8,-1, 10-15, 45%-85%; or numbers."""
 LIBRARIES = ("transformers", "accelerate", "torch", "transformer_lens")
-"""Packages whose hooks are theirs."""
+"""Packages whose hooks are not the caller's."""
 BLOCK = re.compile(r"[\w.]+\.\d+(\.\w+)*")
 _LOADED: "weakref.WeakKeyDictionary[Any, tuple[ModelSpec, Any]]" = weakref.WeakKeyDictionary()
-"""Modules that `load_model` loaded → what they are, without the module, and their tokenizer: handed over again as
-(model, tokenizer), they keep their name."""
+"""Module that `load_model` loaded → its spec, without the module, and its tokenizer: handed over again as
+(model, tokenizer), it keeps its name."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def load_model(
 ) -> LoadedModel:
     """Load a model once, for any number of calls of the other functions.
 
-    What is returned is given to them whole, or unpacked: `model, tokenizer = load_model(…)`.
+    Pass the result to them whole, or unpacked: `model, tokenizer = load_model(…)`.
 
     `model` is `tiny`, a Hugging Face id, a TransformerLens alias, a local directory, or a tuple of a `transformers`
-    model and its tokenizer, which are used as they are. Of a name, `layers` are those that will be read: later blocks
+    model and its tokenizer, which are used as they are. For a name, `layers` are those that will be read: later blocks
     are then not loaded, where the architecture allows it. Layers count as in the whole model all the same.
 
     `dtype` is auto (bfloat16 on a GPU that computes in it, else float32), float32, bfloat16 or float16; `attn` auto,
@@ -71,7 +71,7 @@ def load_model(
     safetensors, tensors only.
 
     Raises ModelError for a name that is unknown or cannot be loaded, UsageError for a device, dtype or layer that is
-    not there, for a revision of what has none, or options of loading for a model that is in memory.
+    not there, for a revision where there is none, or options of loading for a model that is in memory.
 
         model = actkit.load_model("google/gemma-2-2b", layers="0-12")
         found = actkit.capture_activations(model, "The capital of France is", layers=12)
@@ -90,7 +90,7 @@ def load_model(
     of_transformers: Any = load(description, points)
     module = of_transformers.module
     _count_all_layers(module, description.config)
-    # What a branch's name meant when it was loaded is what runs are to say.
+    # Runs must name the commit that a branch had when the model was loaded.
     spec = replace(description.spec, revision=description.revision)
     _LOADED[module] = spec, description.tokenizer
     return _handle(module)
@@ -132,9 +132,9 @@ def is_tokenizer(value: Any) -> bool:
 
 
 def model_and_texts(model: AnyModel, *given: Any) -> tuple[ModelSpec, list[Any]]:
-    """The model, and what was given behind it without the tokenizer that may come first.
+    """Return the model, and the arguments behind it without a tokenizer that may come first.
 
-    The older scripts pass `model, tokenizer, text`; what is None at the end was not given. Raises what `model_spec`
+    The older scripts pass `model, tokenizer, text`; a None at the end counts as not given. Raises what `model_spec`
     raises.
     """
     if given and is_tokenizer(given[0]):
@@ -174,12 +174,12 @@ def say_what_is_loaded(spec: ModelSpec) -> None:
 
 
 def layers_text(layers: Layers | None, what: str = "layers") -> str:
-    """Layers, or positions, as the command line has them; None is all. Raises UsageError for no whole number."""
+    """Write layers, or positions, as the command line has them; None is all. Raises UsageError for no whole number."""
     return "all" if layers is None else numbers_text(layers, what, "give whole numbers, or all")
 
 
 def numbers_text(numbers: str | float | Sequence[float], what: str, hint: str, fractions: bool = False) -> str:
-    """A number or several with commas between; a text stays. Raises UsageError for another value, with the `hint`."""
+    """Write a number, or several with commas; a text stays. Raises UsageError for other values, with `hint`."""
     if isinstance(numbers, str):
         return numbers
     given: list[Any] = [numbers]

@@ -189,7 +189,7 @@ def _frame(rows: "list[dict[str, str]]") -> "pd.DataFrame":
 def open_run(path: Path | str | runs.Run) -> Run:
     """Open a finished run, to read its tables and arrays.
 
-    Raises RunError for a directory that is none, UsageError for what is no path.
+    Raises RunError for a directory that is no finished run, UsageError for a value that is no path.
 
         run = actkit.open_run("runs/pairs")
         run.activations("blocks.2.hook_resid_post", side="chosen").shape

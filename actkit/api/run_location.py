@@ -72,7 +72,7 @@ def placed(
     on_bad_record: OnBadRecord = "skip",
     max_records: int | None = None,
 ) -> Iterator[RunLocation]:
-    """The place of a run: `out`, or without one a temporary directory that is removed with all that is in it.
+    """Yield the place of a run: `out`, or without one a temporary directory that is removed with all that is in it.
 
     An error that is raised inside about one of the texts names it by its index. Where nothing of the run is left, the
     records that were written for it are removed. Raises UsageError for values that `OutputSpec` does not hold.
@@ -97,7 +97,7 @@ def placed(
 
 
 def _by_index(message: str, *paths: str) -> str:
-    """The message with a record's index for its line: texts have none, and nobody has seen the files at `paths`."""
+    """Name a record in the message by its index, not its line: nobody has seen the files at `paths`."""
     place = re.match(rf"(?:{'|'.join(map(re.escape, ('--prompt', *paths)))}):(\d+)(?=[:,])", message)
     return f"record {int(place[1]) - 1}{message[place.end() :]}" if place else message
 
@@ -124,9 +124,9 @@ def run_named(command: str, out: Path | str | None) -> Path:
 
 
 def rows_in(records: Any) -> Iterable[Any]:
-    """Records one by one: of a table of pandas, polars or Arrow its rows; of a `datasets` one with its classes' names.
+    """Return records one by one: rows of a pandas, polars or Arrow table, or of a `datasets` one with its class names.
 
-    Raises UsageError for what holds none, and for an object of columns or splits.
+    Raises UsageError for a value without records, and for an object of columns or splits.
     """
     if isinstance(records, Mapping):
         raise UsageError(

@@ -42,7 +42,7 @@ class ExtractionConfig:
     top_k: int | None = _AS_NAMED
     """The same, under its other name."""
     save_all_tokens: bool = False
-    """Every token of prompt and response, not only the prompt's last."""
+    """Read every token of prompt and response, not only the prompt's last."""
     max_samples: int | None = None
     """Most prompts that are read."""
     device: str = "auto"
@@ -122,7 +122,7 @@ class SAEActivationExtractor:
         save_all_tokens: bool | None = None,
         on_progress: OnProgress = lambda _progress: None,
     ) -> list[Result]:
-        """The features of each sample, in order, as `extract_activations` returns them.
+        """Return the features of each sample, in order, as `extract_activations` returns them.
 
         Raises what `extract` raises.
 
@@ -132,7 +132,7 @@ class SAEActivationExtractor:
         if save_all_tokens is not None:
             config = replace(config, save_all_tokens=save_all_tokens, top_k=most)
         document = _document(samples)
-        for _, place in variations(document):  # what stands there of others is not this call's result
+        for _, place in variations(document):  # entries of other calls are not this call's result
             if isinstance(place, dict):
                 place.pop("sae_activations", None)
         document.pop(METADATA, None)
@@ -148,12 +148,12 @@ class SAEActivationExtractor:
         overwrite: bool = False,
         on_progress: OnProgress = lambda _progress: None,
     ) -> dict[str, Any]:
-        """A copy of `samples` with `sae_activations.layer_N` at every variation, and `sae_extraction_metadata`.
+        """Return a copy of `samples` with `sae_activations.layer_N` at every variation, and `sae_extraction_metadata`.
 
         `samples` is a document {"results": [{"question_id", "variations": [{"template_type", "prompt", "response"}]}]},
-        or the list in it; a result without variations is its own only one. Features are {"id", "activation"}, largest
+        or the list in it; a result without variations is its only variation. Features are {"id", "activation"}, largest
         first, by token: `last_token` of the prompt, or `token_P` for position P. A sample that cannot be used gets the
-        status "error: …". The document that was returned can be given again, with another layer, and gets that one too.
+        status "error: …". A returned document can be given again with another layer, whose features are then added.
         `out` keeps the run there.
 
         Raises UsageError for samples that are neither, or an SAE that is not known; ModelError for a model or an SAE

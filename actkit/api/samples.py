@@ -17,19 +17,19 @@ from actkit.runs.atomic_files import write_whole
 class Result(dict[str, Any]):
     """The features of one sample: {"activations", "answer_start_position", "total_tokens", "status"}.
 
-    Of several SAEs it is the first one's.
+    With several SAEs, the features of the first.
     """
 
     def __init__(self, layers: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self.layers = dict(layers)
         """`layer_N` → the same of every SAE."""
         self.about = dict(about)
-        """`layer_N` → which SAE and model it is of."""
+        """`layer_N` → its SAE and model."""
         super().__init__(next(iter(self.layers.values()), {}))
 
 
 class Samples(list[dict[str, Any]]):
-    """Samples, one a prompt and response; `samples["results"]` is what the document held that they came from."""
+    """Samples, one a prompt and response; `samples["results"]` holds the results of their document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = dict(document)
@@ -53,7 +53,7 @@ class Samples(list[dict[str, Any]]):
 
 
 def load_samples_from_json(path: Path | str) -> Samples:
-    """The samples in a file: a list of {"question_id", "template_type", "prompt", "response"} with their document.
+    """Read the samples in a file: a list of {"question_id", "template_type", "prompt", "response"} with their document.
 
     The file is a document of results, or a JSON array or JSONL of samples. Raises InputError for a file that is not
     there, or holds anything else.
@@ -71,7 +71,7 @@ def load_samples_from_json(path: Path | str) -> Samples:
         return Samples(found[0])
     if any(is_document(value) for value in found):
         raise InputError(f"{path} holds several documents of results", "load them one by one")
-    with suppress(InputError):  # whose results were taken for records, and what stands beside them would be lost
+    with suppress(InputError):  # its results were read as records, without the document's other fields
         return Samples(read_document(Path(path)))
     return Samples({"results": found})
 
@@ -94,11 +94,11 @@ def save_results_to_json(
     """Write the features of samples as JSON, UTF-8; a file that is there is replaced when the new one is whole.
 
     `results` is what `extract` returned. Or `extraction_results` are what `extract_batch` returned for the samples of
-    `original_json_path`: they are put into that document. `config` is only looked at for agreement with them. Returns
+    `original_json_path`: they are put into that document. `config` is only compared with them. Returns
     the path.
 
-    Raises UsageError for what JSON cannot hold, or results that do not belong to the document, RunError when the file
-    cannot be written.
+    Raises UsageError for values that JSON cannot hold, or results that do not belong to the document, RunError when the
+    file cannot be written.
 
         results = extractor.extract(samples)
         actkit.save_results_to_json(results, "answers_with_features.json")
@@ -144,7 +144,7 @@ def _merged(original: Path | str | None, found: Any, config: Any) -> dict[str, A
 
 
 def as_json(document: Mapping[str, Any]) -> bytes:
-    """A document's text. Raises UsageError for what JSON cannot hold."""
+    """Return a document's text. Raises UsageError for values that JSON cannot hold."""
     try:
         return spelled(document)
     except (TypeError, ValueError) as error:

@@ -27,8 +27,8 @@ def save_activations(activations: Any, path: Path | str) -> Path:
     `compute_activation_stats`, with special tokens and without. Files that are there are replaced, when the new ones
     are whole. Returns the path.
 
-    Raises UsageError for the ending of another format or what are no activations, RunError when the files cannot be
-    written.
+    Raises UsageError for the ending of another format or values that are no activations, RunError when the files cannot
+    be written.
 
         found = actkit.capture_activations("tiny", "Good morning.")
         torch.load(actkit.save_activations(found, "morning"), weights_only=True)["activations"][2]
@@ -60,7 +60,7 @@ def save_activations(activations: Any, path: Path | str) -> Path:
 
 
 def _plain(batch: Any) -> dict[str, Any]:
-    """A batch as a dictionary that `torch.load(weights_only=True)` reads."""
+    """Return a batch as a dictionary that `torch.load(weights_only=True)` reads."""
     return {name: dict(value) if name == "activations" else value for name, value in batch.items()}
 
 

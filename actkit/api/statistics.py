@@ -1,4 +1,4 @@
-"""Figures of activations that are in memory: the same as the tables `layer_stats` and `pair_stats` have of a run."""
+"""Figures of activations in memory: the same as in the tables `layer_stats` and `pair_stats` of a run."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -18,12 +18,12 @@ Captured: TypeAlias = Mapping[str, Any]
 def compute_activation_stats(
     activations: Captured, *, special_tokens: bool | None = None
 ) -> dict[int | str, dict[str, Any]]:
-    """Mean, spread and norm of each layer's activations, as the table `layer_stats` has them.
+    """Compute mean, spread and norm of each layer's activations, as the table `layer_stats` has them.
 
     Returns {layer: {n_positions, mean, std, norm, min, max}}: `mean` and `std` (population) over all elements, `norm`
-    the mean Euclidean norm of a position's vector, in the activations' own unit. Padding never counts, special tokens
-    do with `special_tokens`, and by default where a prompt has nothing else (the last token of a chat is the template's
-    own); of contrasts, both sides count. Moments are merged pairwise in float64 (Chan, Golub &
+    the mean Euclidean norm of a position's vector, in the activations' own unit. Padding never counts. Special tokens
+    count with `special_tokens`, and by default where a prompt has nothing else (the last token of a chat is the
+    template's own). In contrasts, both sides count. Moments are merged pairwise in float64 (Chan, Golub &
     LeVeque 1983). Where nothing is left, n_positions is 0 and the rest None.
 
     Raises UsageError for a dictionary without activations, or one that does not say which tokens are special.
@@ -84,7 +84,7 @@ def compute_contrastive_diff(
 def paired(
     positive: Captured, negative: Captured, read: Read, special_tokens: bool = False
 ) -> dict[int | str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Layer → what is read of each side, [n_pairs, width]. Raises UsageError for sides that make no pairs."""
+    """Layer → the vectors of each side, [n_pairs, width]. Raises UsageError for sides that make no pairs."""
     first, second = (one_vector_each(whole(side), read, special_tokens) for side in (positive, negative))
     if list(first) != list(second):
         raise UsageError("the two sides have different layers", "capture both with the same layers and hook points")
@@ -120,7 +120,7 @@ def one_vector_each(
 
 
 def batches_of(activations: Any) -> list[Captured]:
-    """Captured activations as batches: one, or of contrasts the prompts of both sides.
+    """Return captured activations as batches: one, or for contrasts those of both sides.
 
     A dictionary that says nothing of positions is of whole texts without padding, as the older script made it.
     """
@@ -133,7 +133,7 @@ def batches_of(activations: Any) -> list[Captured]:
 
 
 def whole(batch: Captured) -> Captured:
-    """A batch that says which positions its rows are: all of them, where it does not say."""
+    """Return a batch with the positions of its rows: all positions, where it does not name them."""
     if "activations" not in batch or "positions" in batch or not batch["activations"]:
         return batch
     shape = next(iter(batch["activations"].values())).shape[:2]
@@ -146,7 +146,7 @@ def whole(batch: Captured) -> Captured:
 
 
 def listed(side: Any) -> list[Captured]:
-    """The batches of one side, which may be one."""
+    """Return the batches of one side as a list; a side may be a single batch."""
     return [side] if isinstance(side, Mapping) else list(side)
 
 

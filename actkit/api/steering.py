@@ -50,8 +50,8 @@ def steer(
     """Measure what a finished run's directions or features do to its model, as `actkit steer` does.
 
     Options are those of the command line; lists stand for commas. Returns the run of `steer`, whose tables `effects`
-    and `effect_samples` hold what came of it, and `facts["steer"]["verdicts"]` the verdict in words. Without `out` it
-    is beside the run (of one that is elsewhere: here), with `-effects` behind its name. Raises what `run_steer` raises.
+    and `effect_samples` hold the results, and `facts["steer"]["verdicts"]` the verdict in words. Without `out` it
+    lies beside the run (here, for a run elsewhere), with `-effects` after its name. Raises what `run_steer` raises.
 
         actkit.steer("runs/enthusiasm", layers=15, strengths=2).facts["steer"]["verdicts"][0]["verdict"]
     """
@@ -82,11 +82,11 @@ def steering(
     do: str = "add",
     every_layer: bool = False,
 ) -> Iterator[Any]:
-    """Inside, a `transformers` model runs with a direction of `run` added to it, or projected out.
+    """Run a `transformers` model inside the `with` block with a direction of `run` added, or projected out.
 
     `run` is a run of `concept`: `layer` and `strength` say what is added, in units of the difference that was measured
     there; `do="project-out"` takes the direction out, at `layer` or with `every_layer` at all of the run's. Or it is a
-    run of `steer`: what it chose is done, or what it did at this layer and strength.
+    run of `steer`: the intervention that it chose is done, or its intervention at this layer and strength.
 
     Acts in the prompt and in what is generated; never on a text's first token, an attention sink, on padding, or on the
     special tokens that occur in the run. Raises UsageError for a layer, strength or method that the run does not have,
@@ -144,7 +144,7 @@ def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: flo
 
 
 def _modules(model: Any, edits: Sequence[Any]) -> dict[str, tuple[torch.nn.Module, Site]]:
-    """Where the hook points are in this model, also inside a wrapper such as PEFT's."""
+    """Find the modules of the hook points in this model, also inside a wrapper such as PEFT's."""
     architecture = str((model.config.architectures or [type(model).__name__])[0])
     sites = block_sites(model.config, architecture)
     modules = dict(model.named_modules())

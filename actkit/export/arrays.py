@@ -1,7 +1,7 @@
 """A run as named arrays, each written piece by piece, as npz and safetensors.
 
-Of `dpo` and `capture`: one array [n, width] a hook point, with `sequence_ids` [n] and `positions` [n] of its rows.
-Of `concept`: one unit vector [d_model] a hook point. `<hook point>.norm` is the length of the measured difference,
+`dpo` and `capture` give one array [n, width] a hook point, with `sequence_ids` [n] and `positions` [n] of its rows.
+`concept` gives one unit vector [d_model] a hook point. `<hook point>.norm` is the length of the measured difference,
 where the method has one.
 """
 
@@ -25,7 +25,7 @@ from actkit.runs.reader import parts, rows_of
 
 Pieces = Iterator[npt.NDArray[Any]]
 NAMES = {"<f4": "F32", "<f2": "F16", "<f8": "F64", "<i8": "I64"}
-"""numpy's names of types → the format's."""
+"""numpy's name of a type → safetensors' name."""
 ALIGNED = 8
 """The arrays begin at a multiple of this many bytes."""
 
@@ -46,10 +46,10 @@ class Array:
 
 
 def arrays_of(job: ExportJob, method: str | None = None) -> list[Array]:
-    """The arrays of a run of `dpo`, `capture` or `concept`; those of 8-byte numbers first.
+    """Return the arrays of a run of `dpo`, `capture` or `concept`, those of 8-byte numbers first.
 
-    Raises UsageError for a `method` where there are no directions, or one that the run does not have; RunError for a
-    run without activations.
+    Raises UsageError for a `method` that the run lacks, or where there are no directions; RunError for a run without
+    activations.
     """
     if "direction_scores" in job.facts["tables"]:
         return _directions(job, method)
@@ -70,7 +70,7 @@ def arrays_of(job: ExportJob, method: str | None = None) -> list[Array]:
 
 
 def written(arrays: list[Array], job: ExportJob) -> Iterator[tuple[Array, Iterator[memoryview]]]:
-    """Each array with its bytes, little-endian, piece by piece; tells the job how far it is."""
+    """Yield each array with its bytes, little-endian, piece by piece; report the progress to the job."""
     total, done = sum(array.nbytes for array in arrays) or 1, 0
 
     def bytes_of(array: Array) -> Iterator[memoryview]:
@@ -107,7 +107,7 @@ def _directions(job: ExportJob, method: str | None) -> list[Array]:
 
 def write_npz(job: ExportJob, method: str | None = None) -> None:
     """Write npz, uncompressed; `method` chooses a concept run's directions. Errors: `arrays_of`."""
-    # Entries without a date, so that the same run gives the same bytes.
+    # Entries have no date, so that the same run gives the same bytes.
     with zipfile.ZipFile(job.out, "w", zipfile.ZIP_STORED) as archive:
         for array, pieces in written(arrays_of(job, method), job):
             with archive.open(zipfile.ZipInfo(f"{array.name}.npy"), "w", force_zip64=True) as entry:

@@ -1,6 +1,6 @@
 """The concept directions of a run, chosen by method, for the formats that hold one vector a hook point.
 
-A control vector holds those of blocks: some layers, each with its share of the measured difference.
+A control vector holds directions at the outputs of some blocks, each with its share of the measured difference.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,13 +36,13 @@ class StoredDirection:
 
     @property
     def measured(self) -> npt.NDArray[np.float32]:
-        """[d_model]: the vector that scale 1 adds: `strength` times the measured difference, or the unit vector."""
+        """[d_model] the vector that scale 1 adds: `strength` times the measured difference or the unit vector."""
         length = self.strength * (1.0 if self.norm is None else self.norm)
         return (self.unit.astype(np.float64) * length).astype(np.float32)
 
 
 def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
-    """The directions that `method` found, by layer and hook point. A run of `steer` has those that it chose.
+    """Return the directions that `method` found, by layer and hook point. A run of `steer` has those that it chose.
 
     Raises RunError for a run without directions, UsageError for a method that it does not have.
     """
@@ -92,7 +92,7 @@ def at_blocks(job: ExportJob, method: str | None) -> dict[int, StoredDirection]:
 
 
 def named_layers(job: ExportJob, layers: str, found: Mapping[int, StoredDirection]) -> Sequence[int]:
-    """The layers of `--layers`. Raises UsageError for one that the run has no direction of."""
+    """Return the layers of `--layers`. Raises UsageError for a layer of which the run has no direction."""
     wanted = sorted(found) if layers == "all" else parse_layers(layers, int(job.facts["model"]["n_layers"]))
     missing = [layer for layer in wanted if layer not in found]
     if missing:
@@ -101,7 +101,7 @@ def named_layers(job: ExportJob, layers: str, found: Mapping[int, StoredDirectio
 
 
 def chosen_layer(job: ExportJob, method: str | None, found: Mapping[int, StoredDirection]) -> int:
-    """The layer that the run chose for a method, or the only one that it has. Raises UsageError where it chose none."""
+    """Return the layer that the run chose for a method, or its only layer. Raises UsageError where it chose none."""
     row = job.facts.get("concept", {}).get("chosen", {}).get(method or METHOD)
     if row is not None and str(row["hook_point"]).endswith(f".{SITE}") and row["layer"] in found:
         return int(row["layer"])
@@ -115,7 +115,7 @@ def chosen_layer(job: ExportJob, method: str | None, found: Mapping[int, StoredD
 
 
 def share_of(job: ExportJob, n: int) -> float:
-    """The share of its own measured difference that each of `n` layers adds. A note tells the share of several."""
+    """Return the share of its measured difference that each of `n` layers adds. With several, a note states it."""
     if n > 1:
         job.note(f"{n} layers: each adds {1 / n:.3g} of its own measured difference, together one")
     return 1 / n

@@ -29,10 +29,10 @@ class OutputFormat:
     suffix: str
     """With its dot; the default name of the file ends in it."""
     write: Callable[..., None]
-    """Called with a `ExportJob` and the format's own options."""
+    """Called with an `ExportJob` and the format's own options."""
     options: tuple[str, ...] = ()
     beside: Callable[[Mapping[str, Any]], str | None] = lambda _facts: None
-    """From the contents of `run.json` to the suffix of a second file, or None. Its name is the same otherwise."""
+    """Takes the contents of `run.json`; returns the suffix of a second file with the same stem, or None."""
 
 
 def _write_pt(job: ExportJob, max_mb: int = 2000) -> None:
@@ -71,13 +71,13 @@ def export(
     on_note: Callable[[str], None] = lambda _text: None,
     **options: Any,
 ) -> Path:
-    """Write a finished run in the format `to`, and return the path; without `out` it is the run's with a suffix.
+    """Write a finished run in the format `to`, and return the path; without `out` it is the run's path with a suffix.
 
     `options` are the format's own, see `FORMATS`; None stands for their default. `on_progress` is called with the share
-    that is done, 0 to 1, `on_note` with what was left out. The file appears under its name when it is whole.
+    that is done, 0 to 1, `on_note` with a sentence on each omission. The file appears under its name when it is whole.
 
-    Raises RunError for a run that is not there, one whose command the format does not fit, an `out` that exists, or one
-    that cannot be written; UsageError for an unknown format or option; and what the format's function raises.
+    Raises RunError for a run that is not there, one whose command the format does not fit, an `out` that exists or
+    cannot be written; UsageError for an unknown format or option; and what the format's function raises.
     """
     if to not in FORMATS:
         raise UsageError(f"there is no format {to}", f"formats are {', '.join(FORMATS)}")
@@ -99,7 +99,7 @@ def export(
 
 
 def check_fits(to: str, command: str, exports: Sequence[str]) -> None:
-    """Raise UsageError for a format that runs of `command` cannot be exported to. It is called before the run."""
+    """Raise UsageError for a format that does not fit runs of `command`; called before such a run begins."""
     if to not in exports:
         raise UsageError(f"--export {to} does not fit {command}", f"it has {', '.join(exports) or 'none'}")
 

@@ -29,10 +29,10 @@ NAMES = {
 
 
 def write(job: ExportJob, method: str | None = None, layers: str | None = None) -> None:
-    """Write the control vector; `method` chooses the directions, `layers` (as `--layers`) which, by default the chosen.
+    """Write the control vector. `method` chooses the directions, `layers` (as `--layers`) their layers.
 
-    llama.cpp has no direction for block 0. Raises UsageError for layers that the run does not have or did not choose,
-    RunError where none can be moved, and what `directions_of` raises.
+    By default the layer is the run's choice. llama.cpp has no direction for block 0. Raises as `directions_of` does,
+    RunError for a run without a usable direction, UsageError for layers that cannot be used or where none was chosen.
     """
     import gguf
 

@@ -8,7 +8,7 @@
                                     token_ids [length], tokens [length]: the whole sequence
     sequences/sample_i_rejected     the same
 
-i is the 0-based number of the pair in the run; what both sides share is in both.
+i is the 0-based number of the pair in the run; tokens that both sides share are in both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from actkit.runs.reader import Ints, Rows, part_of, parts, rows_of, span
 
 Compression = Literal["gzip", "lzf", "none"]
 CHUNK = 2**20
-"""Bytes of a compressed chunk, about: a reader unpacks a whole one."""
+"""About the bytes of a compressed chunk, which a reader unpacks whole."""
 SIDES = ("chosen", "rejected")
 GROUPS = ("metadata", "activations", "sequences")
 NO_TEXT = "\ufffd"
@@ -39,7 +39,7 @@ class Side:
     """One side of a pair: the sequences that make it up, the shared one first."""
 
     number: int
-    """Of the pair in the run."""
+    """The pair's number in the run."""
     record_id: int
     name: str
     sequence_ids: Sequence[int]
@@ -80,7 +80,7 @@ def _about(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sides(pairs: Sequence[Mapping[str, Any]], sequences: pa.Table, first: int) -> Iterator[Side]:
-    """Both sides of each pair. Where they are the same tokens, there is a shared sequence only."""
+    """Yield both sides of each pair. Sides of equal tokens have the shared sequence alone."""
     of: dict[int, dict[str, int]] = {}
     for row in sequences.to_pylist():
         of.setdefault(row["record_id"], {})[row["side"]] = row["sequence_id"]
@@ -124,7 +124,7 @@ def _write_vectors(
             _positions(texts[side.number, side.name], positions)
         del missing[rows.hook_point]
     nothing = np.zeros(0, dtype=np.int64)
-    for without_rows in missing.values():  # of a shard of which no position was kept
+    for without_rows in missing.values():  # the shard kept no position of theirs
         for side in sides:
             empty = np.zeros((0, without_rows.width or 0), dtype=without_rows.dtype)
             _dataset(groups[side.number, side.name], without_rows.hook_point, empty, compression)
@@ -145,6 +145,6 @@ def _dataset(group: Any, name: str, vectors: npt.NDArray[Any], compression: str)
     options: dict[str, Any] = {}
     if compression != "none" and vectors.size:
         rows = max(CHUNK // vectors[0].nbytes, 1)
-        # Bytes of equal weight put together pack better.
+        # Grouping bytes of equal significance compresses better.
         options = {"compression": compression, "shuffle": True, "chunks": (min(rows, len(vectors)), vectors.shape[1])}
     group.create_dataset(name, data=vectors, **options)

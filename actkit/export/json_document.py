@@ -1,8 +1,8 @@
 """json: SAE features in a document of results, or the ranking of `reward-detect`.
 
-Of `sae-extract`, the document that `merged_json` makes, written a result at a time. Where the input was such a document
-and is still what was read, its own fields stay. Otherwise results are made of the run's tables: a result for records in
-a row that share a group, a variation a record, whose `prompt` and `response` together are the text that was run.
+A run of `sae-extract` gives the document that `merged_json` makes, written a result at a time. If the input was such a
+document and has not changed since, its own fields stay. Otherwise the results come from the run's tables: adjacent
+records of one group make a result, each record a variation, whose `prompt` and `response` together are the text run.
 """
 
 import json
@@ -28,9 +28,9 @@ from actkit.runs.reader import part_of, parts
 
 
 def write(job: ExportJob) -> None:
-    """Write the document; of `reward-detect` its ranking, and the run's configuration as YAML beside it.
+    """Write the document; for `reward-detect` the ranking, with the run's configuration as YAML beside it.
 
-    Raises RunError when the run does not have that ranking.
+    Raises RunError for a run of `reward-detect` without its ranking.
     """
     if "feature_scores" in job.facts["tables"]:
         _copy(job)
@@ -39,7 +39,7 @@ def write(job: ExportJob) -> None:
 
 
 def second(facts: Mapping[str, Any]) -> str | None:
-    """The suffix of the file beside it, see `write`."""
+    """Return the suffix of the second file, see `write`; None where there is none."""
     return ".yaml" if "feature_scores" in facts["tables"] else None
 
 
@@ -80,7 +80,7 @@ def _followed(job: ExportJob, layers: Mapping[str, str]) -> Iterator[Entry]:
 
 
 def _of_document(result: Any, stream: Iterator[Entry], layers: Mapping[str, str]) -> Any:
-    """A result as it was read, with features at its variations; a result without any is its own only one."""
+    """Add features to the variations of a result; a result without variations is its own only variation."""
     inner = own_variations(result)
     if not inner:
         return _joined(result, next(stream, None), layers)
@@ -88,7 +88,7 @@ def _of_document(result: Any, stream: Iterator[Entry], layers: Mapping[str, str]
 
 
 def _joined(variation: Any, entry: Entry | None, layers: Mapping[str, str]) -> Any:
-    """A variation with its features, in place of those that an older run left under the same keys."""
+    """Put a record's features into its variation, in place of those that an older run left under the same keys."""
     if not isinstance(variation, Mapping) or (entry is None and "sae_activations" not in variation):
         return variation  # rejected, or beyond --max-samples
     own = {} if entry is None else entry.slots
@@ -102,7 +102,7 @@ def _of_tables(stream: Iterator[Entry]) -> Iterator[dict[str, Any]]:
 
 
 def _of_result(entry: Entry) -> tuple[str | None, int | None]:
-    """The key of the result that a record is in: its group, such as a question, or itself."""
+    """Return the key of a record's result: its group, such as a question, or the record's own id."""
     return entry.group, entry.record_id if entry.group is None else None
 
 
@@ -113,13 +113,13 @@ def _variation(entry: Entry) -> dict[str, Any]:
         prompt, response = row["text"][: entry.split], row["text"][entry.split :]
         made |= {"template_type": row["label"]} if row["label"] is not None else {}
         made |= {"prompt": prompt, **({"response": response} if response else {})}
-        # The response then begins with the whole of a token of which a part belongs to the prompt.
+        # The response then begins with a whole token, of which a part belongs to the prompt.
         made |= {"boundary_merged": True} if row["boundary_merged"] else {}
     return {**made, "sae_activations": entry.slots}
 
 
 def _document(job: ExportJob) -> dict[str, Any] | None:
-    """The document that was read, where the input was one and still is what it was."""
+    """Return the document that the run read; None where its input was none, or has changed."""
     files = parts(job.run, "sequences")
     sources = set(part_of(job.run, "sequences", files[0], ["source"])["source"].to_pylist())
     source = Path(sources.pop() or "")
@@ -136,6 +136,6 @@ def _document(job: ExportJob) -> dict[str, Any] | None:
 
 
 def _fits(job: ExportJob, document: Mapping[str, Any]) -> bool:
-    """Whether every record that was run is a variation there, with its texts; more of them may follow."""
+    """Whether the document has every record that was run as a variation with the same texts; more may follow."""
     enough = sum(1 for _ in variations(document)) >= job.facts["counts"]["read"]
     return enough and other_texts(job.run, document, job.facts["options"]) is None

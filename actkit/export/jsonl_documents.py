@@ -31,7 +31,7 @@ TOKEN = ["sequence_id", "position", "token_id", "token", "char_start", "char_end
 
 
 def write(job: ExportJob, special: bool = False) -> None:
-    """Write the documents of a `feature-dataset` run, one at a time. One of several shards is written shard by shard.
+    """Write the documents of a `feature-dataset` run, one at a time. One in several shards is written shard by shard.
 
     Each chunk begins with a BOS that is not in the document. Lists have an entry for it only with `special`.
     """
@@ -47,7 +47,7 @@ def write(job: ExportJob, special: bool = False) -> None:
 
 
 Document: TypeAlias = list[tuple[Path, list[dict[str, Any]]]]
-"""The parts of `sequences` that a document is in, and its rows of each."""
+"""Each part of `sequences` that holds the document, with the document's rows there."""
 
 
 def _documents(run: Path, files: Sequence[Path]) -> Iterator[Document]:
@@ -65,7 +65,7 @@ def _documents(run: Path, files: Sequence[Path]) -> Iterator[Document]:
 
 
 def _line(document: Document, sae: str, shard_of: "Callable[[Path], DocumentShard]") -> Iterator[str]:
-    """The line of one document and SAE, in pieces, spelled as `json.dumps` does."""
+    """Yield the line of one document and SAE in pieces, spelled as `json.dumps` spells it."""
     rows = [row for _, own in document for row in own]
     about = {"record_id": rows[0]["record_id"], "sae": sae, "text": text_of(rows)}
     yield json.dumps(about, ensure_ascii=False)[:-1]
@@ -86,7 +86,7 @@ class DocumentFeatures:
 
     rows: pa.Table
     keys: Ints
-    """[n] sequence and position of each, rising."""
+    """[n] one number for the sequence and position of each row, rising."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class DocumentShard:
     special: bool
 
     def values(self, name: str, chunks: Sequence[Mapping[str, Any]], sae: str) -> list[Any]:
-        """One of `LISTS`, for the tokens of some of the shard's chunks."""
+        """Return one of `LISTS` for the tokens of some of the shard's chunks."""
         own = pa.concat_tables([self.tokens[span(self.owners, chunk["sequence_id"])] for chunk in chunks])
         own = own if self.special else own.filter(pa.array(~_added(own)))
         if name in OF_TOKENS:
@@ -129,7 +129,7 @@ def _added(tokens: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _active(tokens: pa.Table, features: DocumentFeatures | None, column: str) -> list[Any]:
-    """Each token's features or activations, in the table's order; none where a token has no row."""
+    """Return each token's features or activations in the table's order; an empty list for a token without a row."""
     wanted = keys_of(tokens["sequence_id"].to_numpy(), tokens["position"].to_numpy())
     if features is None:
         return [[] for _ in wanted]

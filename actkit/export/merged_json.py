@@ -1,8 +1,8 @@
 """SAE features merged back into the JSON document of results that they were computed from.
 
 Each variation gets `sae_activations.layer_N`: the features by token, where the answer starts, how many tokens there
-are, and a status. Runs for several layers, and for several SAEs of one layer, stand beside each other in one document,
-also where they are merged into it at the same moment.
+are, and a status. One document can hold runs for several layers and for several SAEs of one layer, also if they are
+merged into it at the same moment.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from actkit.runs.part import read_part
 from actkit.runs.reader import parts
 
 METADATA = "sae_extraction_metadata"
-"""Where a document says which SAE stands under which key."""
+"""The field of a document that says which SAE has which key."""
 
 
 def is_document(value: Any) -> bool:
@@ -29,7 +29,7 @@ def is_document(value: Any) -> bool:
 
 
 def document_of(value: Any) -> Mapping[str, Any] | None:
-    """A document of results; a single result, such as a line of JSONL, becomes a document of one. Else None."""
+    """Return a document of results; a single result, such as a line of JSONL, as a document of one; else None."""
     if is_document(value):
         return dict(value)
     alone = isinstance(value, Mapping) and isinstance(value.get("variations"), list)
@@ -37,9 +37,9 @@ def document_of(value: Any) -> Mapping[str, Any] | None:
 
 
 def variations(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    """Every variation of a document of results, in order, with the result that it belongs to.
+    """Yield every variation of a document of results, in order, after the result that it belongs to.
 
-    A result without `variations`, or with an empty list of them, counts as its own only one.
+    A result without `variations`, or with an empty list of them, counts as its own only variation.
     """
     for result in document["results"]:
         for variation in own_variations(result) or [result]:
@@ -47,13 +47,13 @@ def variations(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any],
 
 
 def own_variations(result: Any) -> list[Any]:
-    """The variations that a result has; none where it counts as its own only one."""
+    """Return the variations of a result; an empty list where it counts as its own only variation."""
     inner = result.get("variations") if isinstance(result, Mapping) else None
     return inner if isinstance(inner, list) else []
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A document of results. Raises InputError when the file is none."""
+    """Read a document of results. Raises InputError for a file that is none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -68,8 +68,8 @@ def read_document(path: Path) -> dict[str, Any]:
 def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None:
     """Put the features of `run` into `document`, whose variations are the run's records in order.
 
-    What an older run of the same SAEs left there goes; that of other layers and SAEs stays. Raises InputError, and
-    leaves the document as it is, where the texts that were run are not those of its variations.
+    Features of an older run of the same SAEs are removed, those of other layers and SAEs stay. Raises InputError, and
+    leaves the document as it is, where the run's texts are not those of its variations.
     """
     other = other_texts(run, document, facts["options"])
     if other is not None:
@@ -87,14 +87,14 @@ def merge(run: Path, document: dict[str, Any], facts: Mapping[str, Any]) -> None
 
 
 def describe(document: dict[str, Any], facts: Mapping[str, Any], layers: Mapping[str, str]) -> None:
-    """Write into the document which SAE stands under which key, and which run read it."""
+    """Write into the document which SAE has which key, and which run used it."""
     earlier = document.get(METADATA)
     about = document[METADATA] = dict(earlier) if isinstance(earlier, Mapping) else {}
     about |= {layers[sae["name"]]: _about(sae, facts) for sae in facts["saes"]}
 
 
 def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The document's entry for one SAE and the run that read it."""
+    """Return the document's entry for one SAE and the run that used it."""
     return {
         "model": facts["model"]["name"],
         "revision": facts["model"]["revision"],
@@ -104,7 +104,7 @@ def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
         "hook_name": sae["hook_point"],
         "hook_point": sae["hook_point"],
         "d_sae": sae["d_sae"],
-        # With a feature's id behind it, the feature's page.
+        # A feature's id appended to this gives the address of the feature's page.
         "neuronpedia": f"{FEATURE_PAGES}/{sae['neuronpedia_id']}" if sae["neuronpedia_id"] else None,
         "top_k_features": facts["rules"]["top_k"],
         "top_k": facts["rules"]["top_k"],
@@ -117,7 +117,7 @@ def _about(sae: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
 def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> dict[str, str]:
     """SAE → its key in the document: its layer, and its name too where another SAE has that layer's key.
 
-    An SAE that has a key there keeps it.
+    An SAE that already has a key there keeps it.
     """
     found = document.get(METADATA)
     about = found if isinstance(found, Mapping) else {}
@@ -133,13 +133,13 @@ def keys_of(saes: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> d
 
 
 def of_others(slots: Any, keys: Mapping[str, str]) -> dict[str, Any]:
-    """The entries of a variation's `sae_activations` that are not under `keys`."""
+    """Return the entries of a variation's `sae_activations` that are not under `keys`."""
     own = set(keys.values())
     return {key: value for key, value in slots.items() if key not in own} if isinstance(slots, Mapping) else {}
 
 
 def other_texts(run: Path, document: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
-    """The first record of `run` whose text does not hold its variation's fields in `document`; None where all do."""
+    """Return the first record of `run` whose text lacks its variation's prompt or response in `document`, or None."""
     places = [variation for _, variation in variations(document)]
     fields = [options.get(f"{name}_field") or name for name in ("prompt", "response")]
     rows = (row for part in parts(run, "sequences") for row in read_part(part, ["record_id", "text"]).to_pylist())
@@ -159,10 +159,10 @@ PATIENCE = 600.0
 
 
 def merge_into(target: Path, run: Path, facts: Mapping[str, Any], read: Callable[[], dict[str, Any]]) -> None:
-    """Put the features of a finished run into the document at `target`; `read` reads what is there, or its beginning.
+    """Put the features of a finished run into the document at `target`; `read` returns the document to put them into.
 
-    A link is followed. Raises InputError where the texts that were run are not the document's, RunError where another
-    process does not leave it, and WriteError; the document then stays as it is.
+    A link is followed. Raises InputError where the run's texts are not the document's, RunError where another process
+    holds it for PATIENCE seconds, and WriteError; the document then stays as it is.
     """
     target = target.resolve()
     name = hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
@@ -173,7 +173,7 @@ def merge_into(target: Path, run: Path, facts: Mapping[str, Any], read: Callable
 
 
 def spelled(document: Mapping[str, Any]) -> bytes:
-    """A document's bytes. Raises TypeError and ValueError for what JSON cannot hold."""
+    """Return a document's bytes. Raises TypeError and ValueError for what JSON cannot hold."""
     try:
         return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
     except UnicodeEncodeError:  # half a character (a lone surrogate), which JSON can spell and UTF-8 cannot hold

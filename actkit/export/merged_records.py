@@ -23,7 +23,7 @@ class Entry:
     slots: dict[str, Any]
     """The entries under the variation's `sae_activations`."""
     sequence: Mapping[str, Any] | None
-    """Its row of `sequences`; None for a rejected one."""
+    """Its row of `sequences`; None for a rejected record."""
     split: int
     """The character of the text at which the response begins."""
 

@@ -3,7 +3,7 @@
 positive, negative   each as the `pt` of a capture run has it, one row a pair
 concept, num_layers, captured_layers
 
-A side is a padded batch; the tokens that both sides begin with are put before it again.
+A side is a padded batch of whole texts: each begins with the tokens that both sides share.
 """
 
 import json
@@ -63,7 +63,7 @@ def side_of(run: Run, side: str) -> dict[str, Any]:
 
 
 def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[Any]]]:
-    """Of each sequence the columns of its tokens: its parent's before `start`, then its own."""
+    """Return the token columns of each sequence: its parent's tokens before `start`, then its own."""
     table = run.table("tokens", [*TOKEN, "is_special", "is_sink"])
     columns = {name: table[name].to_numpy() for name in TOKEN} | {"left_out": left_out(table).to_numpy()}
     owners = columns["sequence_id"]
@@ -78,7 +78,7 @@ def _tokens(run: Run, own: list[dict[str, Any]]) -> list[dict[str, npt.NDArray[A
 
 
 def _places(run: Run, side: str, order: Ints) -> tuple[tuple[Ints, Ints], torch.Tensor]:
-    """Where in the batch each stored vector goes (row, column), and the positions [batch, rows]; -1 is padding."""
+    """Return row and column in the batch of each stored vector, and the positions [batch, rows]; -1 is padding."""
     frame = run.positions(run.hook_points[0], side)
     owners = frame["sequence_id"].to_numpy()
     rows = np.searchsorted(order, owners)
@@ -98,7 +98,7 @@ SIDES = ("positive", "negative")
 
 
 def write(job: ExportJob, max_mb: int = 2000) -> None:
-    """Write both sides, and beside them the statistics of the differences of each layer as JSON.
+    """Write both sides, and a second file with statistics of each layer's differences as JSON.
 
     Raises RunError when the tensors would be larger than `max_mb` MB: they are in memory as a whole.
     """

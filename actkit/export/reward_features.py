@@ -25,13 +25,13 @@ RENAMED = {
 }
 """Column → another name that it has in the document."""
 LARGE_BY_CHANCE = 0.8
-"""Where the best feature reaches this AUROC by chance, nobody could tell even a strong effect from chance."""
+"""Above this best AUROC by chance, even a strong effect cannot be told from chance."""
 MANY_REPEATED = 0.05
 """Share of repeated texts above which a caveat says so."""
 
 
 def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
-    """The document's text: `features` are the `top_k` first of the ranking.
+    """Return the document's text; `features` are the first `top_k` of the ranking.
 
     `reward_features` are those of them that respond to positive feedback by all evidence: see `feature_scores`.
     """
@@ -51,7 +51,7 @@ def reward_features(run: Path, facts: Mapping[str, Any], top_k: int) -> str:
 
 
 def too_small(scores: Mapping[str, Any]) -> str | None:
-    """A sentence on a sample that is too small for a ranking; None where it may be large enough."""
+    """Return a sentence on a sample that is too small for a ranking; None where it may be large enough."""
     chance = max((sae["largest_auroc_by_chance"]["q95"] for sae in scores["saes"]), default=0.5)
     if chance <= LARGE_BY_CHANCE:
         return None

@@ -2,7 +2,7 @@
 
 The fields are those of SAEDashboard's `NeuronpediaDashboardBatch`, of its features and of their activations
 (jbloomAus/SAEDashboard, `sae_dashboard/neuronpedia/neuronpedia_dashboard.py`); the package itself is not imported.
-What a run does not hold is there and empty: alignment and correlation with neurons, the histogram of logits, decoder
+Fields that a run cannot fill are empty: alignment and correlation with neurons, the histogram of logits, decoder
 weights by head, the vector. `correlated_features_indices` are features that are active together, where the run counts
 them; their share is no Pearson correlation, so those values are left empty.
 """
@@ -83,7 +83,7 @@ def _write_features(job: ExportJob, scale: Scale, tokens: TokenIndex, file: IO[s
 
 
 def _batches(job: ExportJob, scale: Scale) -> Iterator[dict[int, pa.Table]]:
-    """Feature → its positions, of so many features that their rows fit into memory."""
+    """Yield batches of features, feature → its positions, whose rows fit into memory."""
     batch: dict[int, pa.Table] = {}
     rows = 0
     for feature, table in features_in_order(job.run, scale.sae, len(scale.maxima)):

@@ -1,7 +1,7 @@
 """A dictionary with large tensors in torch's file format, written without having the tensors in memory.
 
 The format is a zip archive: `data.pkl` is the pickled dictionary, in which a tensor names its storage, and `data/N` are
-the storages' bytes. `torch.save` writes the same, of tensors that are in memory.
+the storages' bytes. `torch.save` writes the same format, from tensors in memory.
 """
 
 import io
@@ -33,7 +33,7 @@ class _Storage:
 
 
 class _Tensor:
-    """Stands for the tensor of an array; pickled, it is one."""
+    """Stands for the tensor of an array, and unpickles as a tensor."""
 
     def __init__(self, storage: _Storage) -> None:
         self.storage = storage
@@ -59,7 +59,7 @@ class _Pickler(pickle.Pickler):
 
 
 def save(document: Mapping[str, Any], arrays: Sequence[Array], job: ExportJob) -> None:
-    """Write `document` to the job's file; the `arrays` in it, themselves or in dictionaries, become tensors."""
+    """Write `document` to the job's file; the `arrays` in it, directly or in dictionaries, become tensors."""
     storages = {array.name: _Storage(number, array) for number, array in enumerate(arrays)}
 
     def with_tensors(value: Any) -> Any:
@@ -80,7 +80,7 @@ def save(document: Mapping[str, Any], arrays: Sequence[Array], job: ExportJob) -
 
 
 def _aligned(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    """An entry whose data begins at a multiple of `ALIGNED`."""
+    """Return an entry whose data begins at a multiple of `ALIGNED`."""
     entry = zipfile.ZipInfo(name)
     assert archive.fp is not None
     begins = archive.fp.tell() + HEADER + len(name) + EXTRA + ZIP64

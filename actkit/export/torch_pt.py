@@ -65,14 +65,14 @@ def write(job: ExportJob, max_mb: int = 2000) -> None:
 
 
 def _keys(held: list[Held]) -> dict[str, int | str]:
-    """Hook point → its key in `activations`: its layer, or for all of them their names where one layer has several."""
+    """Hook point → its key in `activations`: its layer, or its name if any layer has several hook points."""
     layers = [vectors.layer for vectors in held]
     alone = len(set(layers)) == len(layers)
     return {vectors.hook_point: vectors.layer if alone else vectors.hook_point for vectors in held}
 
 
 def _texts(run: Path) -> dict[str, list[Any]]:
-    """`tokens`, a list of texts a sequence, and `prompt`, a text a sequence."""
+    """Return `tokens`, a list of texts a sequence, and `prompt`, a text a sequence."""
     tokens: list[list[str]] = []
     prompts: list[str] = []
     known: dict[str, str] = {}  # equal tokens are one object, in memory and in the file
@@ -88,7 +88,7 @@ def _texts(run: Path) -> dict[str, list[Any]]:
 
 
 def _statistics(run: Path, keys: dict[str, int | str]) -> dict[str, Any]:
-    """Key in `activations` → what `layer_stats` says of it; `norm` is the mean Euclidean norm of its vectors."""
+    """Key in `activations` → its figures of `layer_stats`; `norm` is the mean Euclidean norm of its vectors."""
     found: dict[str, Any] = {}
     for row in rows_of_table(run, "layer_stats"):
         if row["hook_point"] in keys:
@@ -108,13 +108,13 @@ class PaddedBatch:
     run: Path
     size: int
     tokens: int
-    """Of the longest sequence."""
+    """Tokens of the longest sequence."""
     rows: int
     """Most kept positions of a sequence."""
 
 
 def batch_of(run: Path) -> PaddedBatch:
-    """The size of the batch of all sequences of a run."""
+    """Measure the batch of all sequences of a run."""
     size = tokens = rows = 0
     for part in parts(run, "sequences"):
         lengths = part_of(run, "sequences", part, ["n_tokens"])["n_tokens"].to_numpy()
@@ -126,11 +126,11 @@ def batch_of(run: Path) -> PaddedBatch:
 
 
 ValuesOf = Callable[[Path], tuple[Ints, npt.NDArray[Any]]]
-"""From a part of `sequences` the shard's values [n, …], and the sequence of each [n], in order."""
+"""Takes a part of `sequences`; returns the sequence of each value [n], in order, and the shard's values [n, …]."""
 
 
 def tensors_of(batch: PaddedBatch, held: list[Held]) -> list[Array]:
-    """The batch's arrays, padded on the right: one a hook point of `held`, positions, input_ids, attention_mask."""
+    """Return the batch's arrays, padded right: one a hook point of `held`, positions, input_ids, attention_mask."""
 
     def array(name: str, dtype: Any, width: int, values_of: Any, fill: Any = 0, *shape: int) -> Array:
         pieces = partial(_padded, batch, width, fill, values_of)
@@ -146,13 +146,13 @@ def tensors_of(batch: PaddedBatch, held: list[Held]) -> list[Array]:
 
 
 def sequences_of(run: Path) -> Iterator[tuple[Path, Ints]]:
-    """Each part with the ids of its sequences, in order."""
+    """Yield each part with the ids of its sequences, in order."""
     for part in parts(run, "sequences"):
         yield part, part_of(run, "sequences", part, ["sequence_id"])["sequence_id"].to_numpy()
 
 
 def _padded(batch: PaddedBatch, width: int, fill: Any, values_of: ValuesOf) -> Pieces:
-    """A piece a sequence: its values, and behind them `fill` up to `width`."""
+    """Yield a piece a sequence: its values, then `fill` up to `width`."""
     for part, sequence_ids in sequences_of(batch.run):
         owners, values = values_of(part)
         for sequence_id in sequence_ids:

@@ -6,7 +6,7 @@ several get equal shares, as in a control vector.
 
 persona: one tensor [n_layers + 1, d_model], row l + 1 for the output of block l: rows count as `hidden_states` do, with
 the embedding in row 0. Layers that the run does not have are zero. Every row is as long as the difference measured
-at its layer: one of them is used, not all.
+at its layer: use one of them, not all.
 """
 
 from actkit.errors import RunError
@@ -15,7 +15,7 @@ from actkit.export.job import ExportJob
 
 
 def write_steering_vectors(job: ExportJob, method: str | None = None, layers: str | None = None) -> None:
-    """Write the file of steering-vectors. Raises what `directions_of` raises, and UsageError for layers not there."""
+    """Write the file of steering-vectors. Raises as `write_persona` does, and UsageError for layers not there."""
     import torch  # which no other format needs
 
     found = _some_at_blocks(job, method)
@@ -26,7 +26,7 @@ def write_steering_vectors(job: ExportJob, method: str | None = None, layers: st
 
 
 def write_persona(job: ExportJob, method: str | None = None) -> None:
-    """Write the file of a persona vector. Raises what `directions_of` raises."""
+    """Write the file of a persona vector. Raises as `directions_of`, and RunError without one at a block's output."""
     import torch
 
     found = _some_at_blocks(job, method)

@@ -29,7 +29,7 @@ class Held:
 
 
 def even(job: ExportJob) -> list[Held]:
-    """The hook points whose vectors are equally long, by layer and name. A note names the others.
+    """Return the hook points whose vectors are equally long, by layer and name. A note names the others.
 
     Raises RunError when there are none.
     """

@@ -1,4 +1,4 @@
-"""Pictures of captured activations: how large, how alike from layer to layer and from token to token, and where outliers are."""
+"""Pictures of captured activations: size, similarity between layers and between tokens, and outliers."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from actkit.runs.reader import Ints, Rows, is_special, parts, rows_of, span, spe
 
 Floats = npt.NDArray[np.float64]
 POSITIONS = 64
-"""Positions of a picture by position."""
+"""Positions from this one on are left out of pictures by position."""
 COORDINATES = 16
 TOKENS = 60
 MOST_COSINES = 200_000
@@ -29,7 +29,7 @@ def kind_of(hook_point: str) -> str:
 
 
 def rows_of_first_kind(part: Path) -> Iterator[Rows]:
-    """The rows of one part, of the kind of hook point that comes first."""
+    """Yield the rows of one part that are of the first kind of hook point."""
     kind = None
     for rows in rows_of(part):
         own = kind_of(rows.hook_point)
@@ -39,7 +39,7 @@ def rows_of_first_kind(part: Path) -> Iterator[Rows]:
 
 
 def norms(run: Source, _pick: Pick) -> Drawn:
-    """The mean norm by layer and position."""
+    """Draw the mean norm by layer and position."""
     needs(run, "activations")
     sums: dict[tuple[int, str], Floats] = {}
     for rows in (rows for part in parts(run.path, "activations") for rows in rows_of(part)):
@@ -56,7 +56,7 @@ def norms(run: Source, _pick: Pick) -> Drawn:
     stored = np.flatnonzero(counts.sum(axis=0) > 0)
     if not len(stored):
         raise LackingError(f"Nothing is stored before position {POSITIONS}.", "--positions all")
-    # Every position between, or plotly makes the cells beside one that is not stored wider.
+    # All positions in between: plotly widens cells next to a missing one.
     there = np.arange(stored[0], stored[-1] + 1)
     means = np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)[:, there]
     shown = np.where(means > 0, np.log10(np.maximum(means, 1e-30)), np.nan)
@@ -82,7 +82,7 @@ def norms(run: Source, _pick: Pick) -> Drawn:
 
 
 def layers(run: Source, _pick: Pick) -> Drawn:
-    """layer_stats by layer, with and without special tokens."""
+    """Draw `layer_stats` by layer, with and without special tokens."""
     needs(run, "layer_stats")
     rows = [row for row in run.table("layer_stats").to_pylist() if row["n_positions"]]
     kinds = sorted({kind_of(row["hook_point"]) for row in rows})
@@ -114,7 +114,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 
 def coordinates(run: Source, _pick: Pick) -> Drawn:
-    """The coordinates of the largest mean size, by layer."""
+    """Draw the coordinates of the largest mean absolute value, by layer."""
     needs(run, "activations")
     totals: dict[int, Floats] = {}
     counts: Counter[int] = Counter()
@@ -149,7 +149,7 @@ def coordinates(run: Source, _pick: Pick) -> Drawn:
 
 
 def neighbours(run: Source, _pick: Pick) -> Drawn:
-    """The cosine of each position's vectors in neighbouring layers."""
+    """Draw the cosine of each position's vectors in neighbouring layers."""
     needs(run, "activations")
     found: dict[tuple[int, int], list[Floats]] = {}
     for part in parts(run.path, "activations"):
@@ -184,7 +184,7 @@ def neighbours(run: Source, _pick: Pick) -> Drawn:
 
 
 def similarity(run: Source, pick: Pick) -> Drawn:
-    """Token × token cosine of one sequence at one layer."""
+    """Draw the token × token cosines of one sequence at one layer."""
     needs(run, "activations")
     known = [(rows.layer, rows.hook_point) for rows in rows_of(parts(run.path, "activations")[0])]
     if not known:
@@ -216,7 +216,7 @@ def _cosines(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) ->
 
 
 def vectors_of(run: Source, sequence: int, point: str) -> tuple[Ints, Floats]:
-    """[n] the positions of a sequence that are stored of one hook point, and their vectors [n, width]."""
+    """Return the stored positions [n] of a sequence at one hook point, and their vectors [n, width]."""
     for part in parts_of_sequence(run.path, "activations", sequence):
         for rows in rows_of(part, point):
             here = span(rows.sequence_ids, sequence)

@@ -27,15 +27,15 @@ class PositionRows:
     """How many features each row has."""
     feature_ids: Ints
     activations: Floats
-    """Both end to end, of all rows."""
+    """`feature_ids` and `activations` of all rows, end to end."""
 
     def counts(self, some: npt.NDArray[np.bool_], d_sae: int) -> Ints:
-        """[d_sae] in how many of some rows [n] each feature is active."""
+        """Return [d_sae] the number of `some` rows [n] in which each feature is active."""
         return np.bincount(self.feature_ids[np.repeat(some, self.lengths)], minlength=d_sae)
 
 
 def position_rows(run: Source, sae: str, with_features: bool = True) -> Iterator[PositionRows]:
-    """Every position of one SAE, a part at a time."""
+    """Yield every position of one SAE, a part at a time."""
     needs(run, "features")
     for part in parts(run.path, "features"):
         tokens = tokens_of(run.path, part, ["sequence_id", "position", "role", "token"])

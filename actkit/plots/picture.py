@@ -1,6 +1,6 @@
-"""`Picture` is drawn of a run, and `Drawn` is the result. `Pick` chooses a layer, SAE, feature, record or token.
+"""A `Picture` draws a run and returns a `Drawn`. `Pick` chooses a layer, SAE, feature, record or token.
 
-Where it leaves one open, `layer_shown`, `sae_shown` and `sequence_shown` have a default.
+`layer_shown`, `sae_shown` and `sequence_shown` have a default for a choice that `Pick` leaves open.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ class Source(Protocol):
 
     @property
     def path(self) -> Any:
-        """Where it lies."""
+        """The run's directory."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -41,7 +41,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Pick:
-    """The choices for a picture; None leaves one to the picture."""
+    """The choices for a picture; None leaves a choice to the picture."""
 
     layer: int | None = None
     sae: str | None = None
@@ -78,7 +78,7 @@ class Picture:
     shows: str
     """A few words, for lists and help."""
     draw: Callable[[Any, Pick], Drawn]
-    """From a `Source` and a `Pick`. Raises LackingError where the run does not hold what it needs."""
+    """Draws a `Source` by a `Pick`. Raises LackingError where the run lacks a table that the picture needs."""
 
 
 def needs(run: Source, *tables: str) -> None:
@@ -89,7 +89,7 @@ def needs(run: Source, *tables: str) -> None:
 
 
 def without(run: Source, what: str) -> LackingError:
-    """The error for a run without something that runs of this actkit have: the run is old or damaged."""
+    """Return the error for a run that lacks `what`, which runs of this actkit have: it is old or damaged."""
     wrote, own = run.facts.get("versions", {}).get("actkit"), version("actkit")
     if wrote != own:
         by = f"actkit {wrote}" if wrote else "another actkit"
@@ -105,12 +105,12 @@ def columns_of(run: Source, table: str) -> list[str]:
 
 
 def sql(text: str) -> str:
-    """A text of a run within the quotes of a query."""
+    """Escape a text of a run for the quotes of a query."""
     return text.replace("'", "''")
 
 
 def layer_shown(run: Source, pick: Pick, known: Sequence[tuple[int, str]]) -> tuple[int, str]:
-    """The layer that was picked, or the one nearest to two thirds of the model's depth. Raises LackingError."""
+    """Return layer and hook point: the layer picked, or that nearest to DEPTH of the last one. Raises LackingError."""
     if pick.layer is not None:
         found = [place for place in known if place[0] == pick.layer]
         if not found:
@@ -122,7 +122,7 @@ def layer_shown(run: Source, pick: Pick, known: Sequence[tuple[int, str]]) -> tu
 
 
 def sae_shown(run: Source, pick: Pick) -> str:
-    """The SAE that was picked, or the run's first. Raises LackingError."""
+    """Return the SAE picked, or the run's first. Raises LackingError."""
     names = [sae["name"] for sae in run.facts.get("saes", ())]
     if not names:
         raise LackingError("This run has no SAE.", "--sae-release and --sae-id name one")
@@ -137,7 +137,7 @@ def d_sae_of(run: Source, sae: str) -> int:
 
 
 def sequence_shown(run: Source, pick: Pick) -> int:
-    """The first sequence that no other continues, of the record that was picked or of the run. Raises LackingError."""
+    """Return the first sequence that no other continues, of the record picked or of the run. Raises LackingError."""
     found = sequence_of_record(run.path, pick.record)
     if found is None:
         raise LackingError(f"This run has no record {pick.record}.", "actkit show lists them")

@@ -29,11 +29,11 @@ PLOT = "'actkit[plot]'"
 LONGEST = 1_000
 """Characters of a title or a sentence in a file."""
 PNG_SCALE = 2
-"""Pixels of a PNG for each of the figure's."""
+"""Pixels of a PNG for each pixel of the figure."""
 
 
 def pictures_of(run: Source) -> tuple[Picture, ...]:
-    """The pictures of a run; none for a command that has none."""
+    """Return the pictures of a run; an empty tuple for a command without pictures."""
     return OF_COMMAND.get(run.facts["command"], ())
 
 
@@ -48,7 +48,7 @@ def draw(run: Source, name: str, pick: Pick | None = None) -> Drawn:
 
 
 def drawn(picture: Picture, run: Source, pick: Pick) -> Drawn:
-    """The picture. Raises LackingError where the run lacks a table, an entry or a column that the picture needs."""
+    """Draw a picture. Raises LackingError where the run lacks a table, an entry or a column that the picture needs."""
     try:
         found = picture.draw(run, pick)
     except KeyError as error:
@@ -81,7 +81,7 @@ def save(drawn: Drawn, path: Path, dark: bool = False, width: int = 860) -> Path
 
 
 def _told(svg: bytes, drawn: Drawn) -> bytes:
-    """The drawing with its title and sentence, for screen readers."""
+    """Add title and sentence to a drawing, for screen readers."""
     title, says = (html.escape(plain(text, LONGEST)) for text in (drawn.title, drawn.says))
     own = f' role="img" aria-labelledby="title desc"><title id="title">{title}</title><desc id="desc">{says}</desc>'
     root, rest = svg.decode().split(">", 1)

@@ -25,15 +25,15 @@ from actkit.runs.by_sequence import TokenizedText, rows_of_sequences, sequences_
 
 POSITIONS = 128
 FEWEST = 5
-"""Tokens of a position below which it is left out: its quartiles would be those tokens themselves."""
+"""A position with fewer tokens is left out: its quartiles would be those tokens themselves."""
 FEATURES, RECORDS = 40, 60
 NOWHERE = 1 << 40
-"""A position after every token: where the response of a text begins that has none."""
+"""A position after every token: the response's beginning in a text without a response."""
 BARS = 15
 
 
 def l0(run: Source, pick: Pick) -> Drawn:
-    """Active features by position and role."""
+    """Draw active features by position and role."""
     sae = sae_shown(run, pick)
     counts: dict[str, dict[int, list[int]]] = {}
     for rows in position_rows(run, sae, with_features=False):
@@ -64,7 +64,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
 
 
 def matrix(run: Source, pick: Pick) -> Drawn:
-    """Records × features at the last prompt token: the features that most records share."""
+    """Draw records × features at the last prompt token: the features that most records share."""
     sae = sae_shown(run, pick)
     sequences = run.table("sequences", ["sequence_id", "response_start", "record_id"]).to_pylist()
     starts = {row["sequence_id"]: (row["response_start"], row["record_id"]) for row in sequences}
@@ -100,7 +100,7 @@ def matrix(run: Source, pick: Pick) -> Drawn:
 
 
 def sides(run: Source, pick: Pick) -> Drawn:
-    """How often each feature is active in prompts and in responses."""
+    """Draw how often each feature is active in prompts and in responses."""
     sae = sae_shown(run, pick)
     sequences = run.table("sequences", ["sequence_id", "response_start"]).to_pylist()
     starts = {
@@ -140,7 +140,7 @@ def sides(run: Source, pick: Pick) -> Drawn:
 
 
 def record(run: Source, pick: Pick) -> Drawn:
-    """One record, prompt and response, coloured by its strongest feature there."""
+    """Draw one record, prompt and response, coloured by its strongest feature there."""
     sae, sequence, text, rows = _of_record(run, pick)
     top = {row["position"]: row["feature_activations"][0] for row in rows if row["feature_ids"]}
     start = text.row["response_start"]
@@ -164,7 +164,7 @@ def record(run: Source, pick: Pick) -> Drawn:
 
 
 def last(run: Source, pick: Pick) -> Drawn:
-    """The largest features of one record's last prompt token."""
+    """Draw the largest features of one record's last prompt token."""
     sae, sequence, text, rows = _of_record(run, pick)
     start = text.row["response_start"]
     before = [row for row in rows if start is None or row["position"] < start]
@@ -187,7 +187,7 @@ def last(run: Source, pick: Pick) -> Drawn:
 
 
 def _of_record(run: Source, pick: Pick) -> tuple[str, int, TokenizedText, list[dict[str, Any]]]:
-    """The SAE and the sequence that are shown, the sequence's text, and the SAE's rows of `features` there."""
+    """Return the SAE and sequence that are shown, the sequence's text, and the SAE's rows of `features` there."""
     needs(run, "features")
     sae, sequence = sae_shown(run, pick), sequence_shown(run, pick)
     rows = rows_of_sequences(run.path, "features", [sequence])

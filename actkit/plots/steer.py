@@ -17,7 +17,7 @@ EFFECTS = "SELECT {} FROM 'RUN/effects/*.parquet' WHERE NOT is_control AND split
 
 
 def effects_of(run: Source) -> tuple[list[dict[str, Any]], str, str]:
-    """Rows of interventions that are no controls, their split and their metric. Raises LackingError.
+    """Return the rows of interventions that are no controls, their split and metric. Raises LackingError.
 
     The split is the test texts where there are any.
     """
@@ -46,7 +46,7 @@ def unit_of(metric: str) -> str:
 
 
 def layers(run: Source, _pick: Pick) -> Drawn:
-    """At each layer the largest effect within the budget, beside the AUROC there."""
+    """Draw each layer's largest effect, within the budget if any is, with the AUROC there."""
     rows, split, metric = effects_of(run)
     known = run.facts["steer"].get("directions") or []
     made = panels(2, ("effect", "held-out AUROC"))
@@ -75,7 +75,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 
 def _best(rows: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """Of each layer the positive strength with the largest effect, within the budget if any strength is."""
+    """Return each layer's positive strength of largest effect, within the budget if any strength is."""
     found = []
     for layer in sorted({row["layer"] for row in rows}):
         own = [row for row in rows if row["layer"] == layer and row["source"] == source and row["strength"] > 0]
@@ -85,7 +85,7 @@ def _best(rows: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
 
 
 def dose(run: Source, pick: Pick) -> Drawn:
-    """Effect by strength at one layer, with the band of its controls."""
+    """Draw effect by strength at one layer, with the band of its controls."""
     rows, split, metric = effects_of(run)
     chosen = next((row for row in rows if row["chosen"]), rows[0])
     layer = chosen["layer"] if pick.layer is None else pick.layer
@@ -120,7 +120,7 @@ def dose(run: Source, pick: Pick) -> Drawn:
 
 
 def cost(run: Source, _pick: Pick) -> Drawn:
-    """Effect against what neutral text loses."""
+    """Draw effect against the rise of NLL on neutral text."""
     rows, split, metric = effects_of(run)
     rows = [row for row in rows if row["delta_nll"] is not None]
     if not rows:
@@ -149,7 +149,7 @@ def cost(run: Source, _pick: Pick) -> Drawn:
 
 
 def forest(run: Source, _pick: Pick) -> Drawn:
-    """Every intervention's effect on the test texts with its interval, and the band of its own controls."""
+    """Draw the MOST largest effects of interventions, with intervals and the band of each one's own controls."""
     rows, split, metric = effects_of(run)
     names = _names(run)
     shown = sorted(rows, key=lambda row: row["effect"])[-MOST:]
@@ -181,7 +181,7 @@ def forest(run: Source, _pick: Pick) -> Drawn:
 
 
 def samples(run: Source, _pick: Pick) -> Drawn:
-    """The effect on each text of the chosen intervention, or else of the one with the largest effect."""
+    """Draw the effect on each text of the chosen intervention, or else of the one with the largest effect."""
     rows, split, metric = effects_of(run)
     needs(run, "effect_samples")
     chosen = next((row for row in rows if row["chosen"]), max(rows, key=lambda row: abs(row["effect"])))

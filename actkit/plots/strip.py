@@ -22,7 +22,7 @@ def strip(
     top: float | None = None,
     aligned: bool = True,
 ) -> go.Figure:
-    """Named rows of tokens with a number each, `A_LINE` tokens a line.
+    """Draw named rows of tokens with a number each, `A_LINE` tokens a line.
 
     `aligned` rows alternate line by line. Without it each row stands whole below the one before.
     """

@@ -44,7 +44,7 @@ LONGEST = 60
 INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cs", "Zl", "Zp"))
 MAX_POINTS = 20_000
 FEW = 8
-"""Up to so many counts, each has a mark."""
+"""Most counts of an axis that marks each count."""
 TITLE_WIDTH = 14
 """Characters in a line of a colour bar's title."""
 LOG = {"type": "log", "dtick": "D2", "tickformat": "~g"}
@@ -72,7 +72,7 @@ def plain(text: Any, longest: int = LONGEST) -> str:
 
 
 def visible(text: str) -> str:
-    """Line breaks as ⏎, tabs as ⇥, and each invisible character as ⟨U+…⟩."""
+    """Show line breaks as ⏎, tabs as ⇥, and each invisible character as ⟨U+…⟩."""
     shown = text.replace("\r\n", "\n").replace("\n", "⏎").replace("\t", "⇥")
     return "".join(
         f"⟨U+{ord(character):04X}⟩" if unicodedata.category(character) in INVISIBLE else character
@@ -113,7 +113,7 @@ def _styled(made: go.Figure, height: int, below_titles: bool = False) -> go.Figu
 
 
 def themed(made: go.Figure, dark: bool) -> go.Figure:
-    """The figure in light or dark, in place."""
+    """Make a figure light or dark, in place."""
     of = DARK if dark else LIGHT
     made.update_layout(font_color=of["font"], paper_bgcolor=of["paper"], plot_bgcolor=of["paper"])
     for update in (made.update_xaxes, made.update_yaxes):
@@ -158,7 +158,7 @@ def wholes(values: Iterable[int]) -> dict[str, Any]:
 
 
 def layer_axis(made: go.Figure, layers: Sequence[int]) -> None:
-    """The x axis for layers: whole numbers, not one mark a layer where there are many."""
+    """Set the x axis to layers: whole numbers, not one mark a layer where there are many."""
     n = len(set(layers))
     made.update_xaxes(title="layer", dtick=1 if n <= 16 else 2 if n <= 36 else 5, tickformat="d")
 
@@ -170,14 +170,14 @@ def colour_bar(title: str) -> dict[str, Any]:
 
 
 def titles_apart(made: go.Figure) -> go.Figure:
-    """The figure, changed in place: the titles of its axes keep clear of the labels."""
+    """Move the axis titles of a figure clear of the labels, in place, and return the figure."""
     made.update_xaxes(title_standoff=8)
     made.update_yaxes(title_standoff=10)
     return made
 
 
 def titled(made: go.Figure, title: str, says: str, width: int = WIDTH) -> go.Figure:
-    """The figure, changed in place: its title and sentence are in it, for a file of its own."""
+    """Write title and sentence into a figure, in place, for a file of its own; return the figure."""
     lines = wrapped(says, 118)
     text = f"<b>{label(title, 120)}</b>" + "".join(
         f"<br><span style='font-size:{SMALL}px'>{label(line, 140)}</span>" for line in lines

@@ -84,6 +84,6 @@ def heat_map(z: Any, x: Sequence[Any], y: Sequence[Any], hover: str, bar: dict[s
 
 
 def cosine_map(unit: npt.NDArray[Any], names: Sequence[str]) -> go.Heatmap:
-    """The cosine of every two of some unit vectors [n, d_model], which have names."""
+    """Map the cosine of every two of the named unit vectors [n, d_model]."""
     signed = {"colorscale": DIVERGING, "zmin": -1, "zmax": 1}
     return heat_map(unit @ unit.T, names, names, "%{x} · %{y}: %{z:.3f}", colour_bar("cosine"), **signed)

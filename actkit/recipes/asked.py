@@ -1,7 +1,7 @@
 """`options_of` turns specs into options, as the command line names them.
 
-Only the specs say what was asked. `run.json`, `config.yaml` and the fingerprint hold what `options_of` makes of them,
-for the command line and for Python alike. An option has the name of its field, unless the field's metadata say more:
+The specs alone hold the options. `run.json`, `config.yaml` and the fingerprint hold the output of `options_of`, for
+the command line and for Python alike. An option has the name of its field, unless the field's metadata say more:
 
 * `option`: its name; None for a field that says how a run is computed, and not what it holds
 * `none`: the text that is written for None, where the option's default is another value
@@ -21,7 +21,7 @@ from actkit.recipes.specs import OwnSpec
 from actkit.remote.url import public
 
 DIGEST = "sha256:"
-"""Prefix of the revision of a loaded model without one: its files identify it, not an option."""
+"""Prefix of the revision of a loaded model that has none: its files identify it, not an option."""
 
 
 def options_of(*specs: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class CaptureSpec:
     read: ReadSpec = field(default_factory=ReadSpec)
     context: ContextFields = field(default_factory=ContextFields)
     directions: str | None = None
-    """A run of `concept`, whose chosen directions the activations are projected on; None projects on none."""
+    """A run of `concept`: activations are projected on its chosen directions. None projects on none."""
 
 
 def run_capture(spec: CaptureSpec, dense: DenseSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
@@ -118,7 +118,7 @@ def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
 
 
 def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Table]]:
-    """The tables over a finished run: statistics per layer, and projections on directions `onto`."""
+    """Yield the tables over a finished run: statistics per layer, and projections on directions `onto`."""
     yield "layer_stats", layer_stats(run)
     if onto is not None:
         yield "directions", onto.table
@@ -127,10 +127,10 @@ def finish(onto: RunDirections | None, run: Path) -> Iterator[tuple[str, pa.Tabl
 
 
 def _read(path: str, named: Sequence[str], read: ReadSpec) -> tuple[Records, dict[str, str]]:
-    """The records of a file or of standard input; and for `run.json`, whether each line of a text is a prompt.
+    """Read a file or standard input. Also return an entry for `run.json`, where each line of a text is a prompt.
 
-    Without a suffix that tells the format, lines are JSON where a field of them is asked for, or where the first is an
-    object that has a prompt. Read as text, the object itself would be run, braces and all.
+    Where no suffix tells the format, lines are JSON if a field is named, or if the first line is an object that has a
+    prompt. Read as text, the object itself would be run, braces and all.
     """
     known = None if path == STDIN else format_of(path)
     if named and known is None:
@@ -166,7 +166,7 @@ def _records(prompts: Sequence[str], more: Records | None) -> Records:
 
 
 def _positions(positions: str, prompt: PromptResponse, length: int) -> Ints:
-    """The positions to keep. Raises RecordError where `length` cuts one off: none is dropped or moved in silence."""
+    """Return the positions to keep. Raises RecordError where `length` cuts one off: none is dropped in silence."""
     whole = prompt.encoding.n_whole
     if positions == "all":
         return np.arange(length, dtype=np.int64)

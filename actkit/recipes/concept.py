@@ -58,13 +58,13 @@ class ConceptSpec:
     """A wording of the user's own, in place of `what`: the stems of a file fill it."""
     stems: str | None = field(default=None, metadata={"reads": True})
     chat: bool | None = None
-    """None uses the chat template if the model has one, but not for statements: whether a sentence is true shows in it
-    more clearly as plain text than as a user's message (held-out AUROC .94 and .79 of statements about cities)."""
+    """None uses the chat template if the model has one, but not for statements: plain text separates true from false
+    better than a user's message (held-out AUROC .94 and .79 of statements about cities)."""
     positions: ContrastPositions = "last"
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
     seed: int = field(default=0, metadata={"least": 0})
-    """Of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
+    """Seed of the split, the shuffles, the random directions, and the tests of features where there are SAEs."""
     prompt_field: str | None = None
     """Field of the question that both sides answer; None looks for the usual names, as do the fields of `context`."""
     context: ContextFields = field(default_factory=ContextFields)
@@ -145,7 +145,7 @@ def concept_statistics(spec: ConceptSpec, with_features: bool) -> dict[str, Mapp
 def concept_run_tables(
     run: Path, spec: ConceptSpec, saes: Sequence[Sae], report: dict[str, Any]
 ) -> Iterator[tuple[str, pa.Table]]:
-    """The tables over the finished shards; `report` gets the results of the whole run."""
+    """Yield the tables over the finished shards; `report` gets the results of the whole run."""
     for table in concept_split(run, spec.seed):
         yield "sequences", table
     yield from concept_tables(run, **concept_statistics(spec, bool(saes))["concept_tables"], report=report)
@@ -160,7 +160,7 @@ def concept_run_tables(
 
 
 def _pooling(positions: ContrastPositions) -> Pooling:
-    """Features are tested as directions are found: on the mean of the answer, or on the last position.
+    """Pool features as directions are fitted: over the mean of the answer, or at the last position.
 
     A special token is pooled too, since it may be the last one of a chat.
     """
@@ -179,10 +179,10 @@ def _plainly(stem: str) -> str:
 
 
 def _positions(answered: PromptResponse, positions: ContrastPositions) -> Ints:
-    """The positions that are kept: those of the answer, or of the whole text where there is no answer.
+    """Return the positions that are kept: those of the answer, or of the whole text where there is no answer.
 
     `all` ends with the answer's last position. The text that a template puts after it belongs to neither side, and
-    directions are of the last position that is kept.
+    directions are fitted at the last position that is kept.
     """
     first, last = answered.response or (0, answered.encoding.text_end)
     if positions == "response-mean":
@@ -195,9 +195,9 @@ def _positions(answered: PromptResponse, positions: ContrastPositions) -> Ints:
 def choose_again(
     source: Path, output: OutputSpec, changes: Mapping[str, Any], on_progress: OnProgress = lambda _progress: None
 ) -> Finished:
-    """Make a run with the rows of `source`, and with directions by its options and these `changes` (option → value).
+    """Make a run with the rows of `source`, whose directions follow its options and these `changes` (option → value).
 
-    Layers are some of the source's. Its SAEs are loaded, where it has any, for the features nearest to a direction.
+    Layers are some of the source's. Its SAEs, if any, are loaded to find the features nearest to a direction.
 
     Raises UsageError for an option that needs the model or the texts again, and for layers that the source does not
     have; else see `make_again` and `load_saes`.
@@ -222,7 +222,7 @@ def choose_again(
 def _chosen_points(
     source: Path, facts: Mapping[str, Any], options: Mapping[str, Any], saes: Sequence[Sae]
 ) -> dict[str, Any]:
-    """The hook points that are wanted. Raises UsageError where the run does not have one."""
+    """Return the chosen hook points, as fields of `Again`. Raises UsageError where the run lacks one."""
     stored = hook_points_of(source)
     points = parse_hook_points(
         options["hook_point"] or ["hook_resid_post"], options["layers"], facts["model"]["n_layers"]

@@ -21,7 +21,7 @@ class ContrastShape:
     form: str
     positive: str
     negative: str
-    """Of statements, the statement and its label."""
+    """Fields of both sides; for statements, of the statement and its label."""
     prompt: str | None = None
     """Field of the question that both sides answer, where the shape has one."""
     stem: str | None = None
@@ -44,7 +44,7 @@ SHAPES = (
 
 
 def shape_of(value: Any) -> ContrastShape | None:
-    """The shape of a record, with the names that its fields have there; None for none of them."""
+    """Return a record's shape, with the names that its fields have there; None for an unknown shape."""
     if not isinstance(value, Mapping):
         return None
     names = {_plain(name): str(name) for name in value}
@@ -58,7 +58,7 @@ def shape_of(value: Any) -> ContrastShape | None:
 
 
 def missing_of(value: Mapping[str, Any]) -> str:
-    """The missing field of the shape that a record comes nearest to."""
+    """Name the missing field of the shape that is nearest to a record."""
     names = {_plain(name) for name in value}
     for shape in SHAPES:
         sides = (shape.positive, shape.negative)
@@ -70,7 +70,7 @@ def missing_of(value: Mapping[str, Any]) -> str:
 
 
 def side_in(value: Any, name: str, form: str) -> str:
-    """A side's text; of several answers in a list, the first. Raises RecordError for one that is missing or no text."""
+    """Return a side's text, or the first of a list of answers. Raises RecordError where it is missing or no text."""
     value = listed_in(value, name) if form == ANSWERS else value
     if isinstance(value, (list, tuple)):
         if not value:
@@ -80,7 +80,7 @@ def side_in(value: Any, name: str, form: str) -> str:
 
 
 def wanted() -> str:
-    """The shapes as an error names them: the fields of each form's first."""
+    """Name the shapes for an error: the fields of each form's first shape."""
     forms = {shape.form: shape for shape in reversed(SHAPES)}
     return "; ".join(
         ", ".join(name for name in (forms[form].prompt, forms[form].positive, forms[form].negative) if name)

@@ -65,7 +65,7 @@ class Contrast:
 
 
 def contrasts_in(what: str, read: ReadSpec | None = None, names: FieldNames | None = None) -> tuple[str, Records]:
-    """The form of a built-in concept or of a file, and its records.
+    """Return the form of a built-in concept or of a file, and its records.
 
     Raises UsageError for neither, with the names of the concepts; InputError for a file of no known form.
     """
@@ -101,7 +101,7 @@ def _hint(values: Sequence[Any]) -> str:
 
 
 def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> Records:
-    """One template over the stems of a file, a stem a line or a record."""
+    """Fill one template with the stems of a file, a stem a line or a record."""
     for record in read_records(path, "text", read):
         value = record.value if isinstance(record, Record) else None
         stem = value[name] if isinstance(value, Mapping) and (name := field_of(value, None, STEMS)) else value
@@ -115,7 +115,7 @@ def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> R
 
 
 def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:
-    """The pair in one record.
+    """Parse the pair in one record.
 
     Raises RecordError, with the field, for a side that is missing or empty, equal sides, and context that is not read.
     """
@@ -159,7 +159,7 @@ def _has_context(fields: Fields) -> bool:
 
 
 def _side(context: Context, text: str) -> Conversation:
-    """One side: an answer to what both are asked, or, where nothing is, the user's words."""
+    """Make one side: an answer to the context of both, or the user's words where there is none."""
     asked = context.messages
     if not context.asked:
         return Conversation((*asked, _user(text)), None if asked else (text, None), None, context.template)

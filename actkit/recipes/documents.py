@@ -23,7 +23,7 @@ FIELDS = ("text", "content", "document", "story", "body")
 def read_document(
     value: Any, text_field: str | None, context: ContextFields, tokenizer: Tokenizer, bos: int | None
 ) -> tuple[str | Encoding, dict[str, tuple[str, ...]]]:
-    """The document of a record: its text, or a chat's tokens without the BOS that chunks get.
+    """Return the document of a record: its text, or a chat's tokens without the BOS that chunks get.
 
     A record of messages alone is a document too: the whole chat, as the model's template writes it. Also returns the
     facts of the record that a run counts.
@@ -36,7 +36,7 @@ def read_document(
         raise RecordError(None, "not text") from error
     fields = Fields(value, names_of(None, context))
     name = text_field or fields.first(FIELDS)
-    if name is None:  # in a table of both, the text of a chat is null
+    if name is None:  # a table of texts and chats has null for a chat's text
         name = fields.messages() or next((name for name in FIELDS if name in value and not fields.ignored(name)), None)
         if name is None:
             return _answered(value, context, tokenizer, bos)
@@ -71,7 +71,7 @@ def _said(shape: str, fields: Fields) -> dict[str, tuple[str, ...]]:
 
 
 def _chat(found: Context | Conversation, tokenizer: Tokenizer, bos: int | None) -> Encoding:
-    """The encoding of a chat without the BOS that its template began it with: there is one a chunk, and no other."""
+    """Encode a chat without the BOS that its template wrote: each chunk gets one, and no other."""
     chat = bool(tokenizer.chat_template)
     encoding = encode_messages(tokenizer, found.messages, chat, "never", told=found.template).encoding
     if encoding.n_beyond:

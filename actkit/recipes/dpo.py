@@ -41,7 +41,7 @@ class DpoSpec:
     path: str = field(metadata={"reads": True, "option": "pairs"})
     positions: PairPositions = "all"
     input_format: str | None = None
-    """The name of a shape; None tells it of each record."""
+    """The name of a shape; None detects it for each record."""
     chat: bool | None = None
     """None uses the chat template if the model has one."""
     tokens: TokenSpec = field(default_factory=TokenSpec)
@@ -63,7 +63,7 @@ def run_dpo(spec: DpoSpec, dense: DenseSpec, on_progress: OnProgress = lambda _p
 
 
 def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
-    """The recipe.
+    """Make the recipe.
 
     Raises InputError when the first records have none of the known shapes, UsageError for an unknown shape.
     """
@@ -96,7 +96,7 @@ def recipe(spec: DpoSpec, made: Ingredients) -> Recipe:
 
 
 def finish(run: Path) -> Iterator[tuple[str, pa.Table]]:
-    """The tables over a finished run: statistics per layer, differences per pair, and their summary."""
+    """Yield the tables over a finished run: statistics per layer, differences per pair, and their summary."""
     layers, diffs = LayerStats(), []
     for table in pair_diffs(run, layers.add):
         diffs.append(table)

@@ -1,8 +1,8 @@
 """`feature-dataset`: a corpus of documents → the active SAE features of every token.
 
-A document has the tokens of its whole text. One that is longer than the context is cut into chunks, each a sequence of
-its own that begins as the SAE's training contexts did; nothing of it is left out. Characters are counted in the
-document. Chunks are made when they are needed, so that a document may be of any length and stand in several shards.
+A document is tokenized whole. If it is longer than the context, it is cut into chunks, and nothing is left out. Each
+chunk is a sequence of its own that begins as the SAE's training contexts did; its characters are counted in the
+document. Chunks are made when they are needed, so that a document may be of any length and lie in several shards.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -80,7 +80,7 @@ def run_feature_dataset(
 
 
 def recipe(spec: FeatureDatasetSpec, made: Ingredients, corpus: InputSource | None = None) -> Recipe:
-    """The recipe. `corpus` is that of `spec`, where it is known.
+    """Make the recipe. `corpus` is that of `spec`, where it is known.
 
     Raises InputError for a corpus that is not there, UsageError for a context that leaves no room for text.
     """
@@ -137,7 +137,7 @@ class Chunks:
 
 
 def _read_as(corpus: InputSource, by_line: bool) -> dict[str, str]:
-    """The unit of a text file, which differs from that of `capture`."""
+    """Return, for `run.json`, the unit in which a text file is read; `capture` has another."""
     texts = [file for file in corpus.files if format_of(file) == "text" or is_document(file, by_line=False)]
     each = "each line of a text file is" if by_line else "each text file is"
     return {"read_as": f"{each} a document{'' if by_line else '; --by-line: each line'}"} if texts else {}
@@ -158,7 +158,7 @@ def _about(corpus: InputSource, by_line: bool) -> int | None:
 
 
 def _chunks(run: Path) -> dict[str, int]:
-    """How many sequences the documents became, and how many of them were cut: counted from what was written."""
+    """Count the sequences of the documents, and the documents that were cut, in the tables that were written."""
     found = {"chunked_documents": 0, "chunks": 0}
     for part in parts(run, "sequences"):
         chunk = read_part(part, ["chunk"])["chunk"].to_numpy()

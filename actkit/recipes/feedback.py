@@ -1,4 +1,4 @@
-"""Labelled texts, the input of `reward-detect`: read from records, and as sequences of which the answer is pooled.
+"""Labelled texts, the input of `reward-detect`: read from records, and made into sequences whose answers are pooled.
 
 {"text", "feedback"}                 a text, on its own
 {"prompt", "text", "feedback"}       after a prompt, which is run but not pooled
@@ -42,7 +42,7 @@ class Feedback:
 
 
 def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: FieldNames | None = None) -> Feedback:
-    """The labelled text in one record. Raises RecordError, with the field, for a part that cannot be used."""
+    """Parse the labelled text in one record. Raises RecordError, with the field, for a part that cannot be used."""
     object_of(value)
     label, label_fields = labels.of_record(value)
     group_name, score_name = name_of(value, fields.group, GROUP_FIELDS), name_of(value, fields.score, ())
@@ -106,7 +106,7 @@ class SampleRendering:
 
 
 def of_text(record_id: int, feedback: Feedback, how: SampleRendering) -> TokenSequence:
-    """The sequence of one labelled text. Raises RecordError where none of its tokens can be pooled."""
+    """Make the sequence of one labelled text. Raises RecordError where none of its tokens can be pooled."""
     said = feedback.said
     if said.plain is None and said.turns_of is None:
         answered = encode_messages(how.tokenizer, said.messages, how.chat, how.bos, told=said.template)
@@ -139,11 +139,11 @@ def _of_plain(said: Conversation, how: SampleRendering) -> PromptResponse:
     words = [{"role": "user", "content": said.plain[1]}]
     asked = encode_messages(how.tokenizer, words, chat=True)
     own = np.flatnonzero([role == "user" for role in asked.encoding.role])
-    return replace(asked, response=(int(own[0]), int(own[-1]) + 1))  # of the template's text nothing is pooled
+    return replace(asked, response=(int(own[0]), int(own[-1]) + 1))  # the template's text is not pooled
 
 
 def of_pair(record_id: int, pair: Pair, how: SampleRendering) -> list[TokenSequence]:
-    """A prompt, run once, and the two answers that continue it. Raises RecordError for a pair that cannot be used."""
+    """Return a prompt, run once, and the two answers after it. Raises RecordError for a pair that cannot be used."""
     sides = []
     for number, (name, label) in enumerate((("chosen", "positive"), ("rejected", "negative"))):
         messages = getattr(pair, name)

@@ -3,8 +3,8 @@
 1. The source's files are copied, and each is compared with its checksum; a damaged file ends the command.
 2. `sequences` loses its split, and activations of hook points that are not wanted are left out.
 3. The statistics are computed with the new settings, and written as a fresh run writes them, byte for byte.
-4. `run.json`, `config.yaml` and `fingerprint.json` say what a fresh run with these options says; `made_from` in
-   `run.json` says where the rows come from. So `verify`, `report`, `export` and `steer` take it as any run.
+4. `run.json`, `config.yaml` and `fingerprint.json` are those of a fresh run with these options; `made_from` in
+   `run.json` names the source of the rows. So `verify`, `report`, `export` and `steer` take the run as any other.
 """
 
 import json
@@ -42,7 +42,7 @@ class Again:
     """The tables that are made again, and the function that makes them."""
 
     made: Collection[str]
-    """Tables of the source that are not taken over."""
+    """Tables that are made again, and not copied from the source."""
     finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]]
     """As `Recipe.finish`."""
     statistics: Mapping[str, Settings]
@@ -65,7 +65,7 @@ def source_facts(run: Path, command: str) -> dict[str, Any]:
 
 
 def check_changes(changes: Settings, known: Collection[str], run: Path, facts: Settings) -> None:
-    """Raise UsageError for an option that needs the model or the input, and say what the run was made with."""
+    """Raise UsageError for an option that needs the model or the input, with the value that the run was made with."""
     for name, value in changes.items():
         was = facts["options"].get(name)
         if name not in known and value != was:
@@ -82,7 +82,7 @@ def check_changes(changes: Settings, known: Collection[str], run: Path, facts: S
 def changed_options(
     run: Path, facts: Settings, changes: Settings, known: Collection[str], output: OutputSpec, *specs: Any
 ) -> dict[str, Any]:
-    """The options of the run that is made: those of `run`, with the `changes` as the `specs` made of them hold them.
+    """Return the new run's options: those of `run`, with the `changes` as held by the `specs` made of them.
 
     Raises UsageError as `check_changes` does, and for a value that its spec does not hold.
     """
@@ -95,7 +95,7 @@ def changed_options(
 def make_again(
     source: Path, output: OutputSpec, options: Settings, again: Again, on_progress: OnProgress = lambda _: None
 ) -> Finished:
-    """Write the run `output.out` from the finished run `source`; `options` are those of the run that is made.
+    """Write the run `output.out` from the finished run `source`; `options` are the new run's.
 
     Raises RunError where a file of the source is damaged, or another run is in the way.
     """
@@ -151,7 +151,7 @@ def _take_over(source: Path, directory: RunDirectory, again: Again) -> None:
 
 
 def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
-    """The row groups of a part: of activations those of some hook points, of sequences all, without a split."""
+    """Yield the row groups of a part: activations of some hook points only, sequences without a split."""
     with open_part(part) as file:
         groups = [file.read_row_group(number) for number in range(file.num_row_groups)]
         empty = file.schema_arrow.empty_table()
@@ -163,7 +163,7 @@ def _groups(part: Path, table: str, points: Collection[str] | None) -> Groups:
 
 
 def _fingerprint(old: Settings, options: Settings, again: Again) -> dict[str, Any]:
-    """The fingerprint of a fresh run with these options."""
+    """Make the fingerprint of a fresh run with these options."""
     new = {f"option.{name}": value for name, value in options.items() if f"option.{name}" in old}
     points = {name: value for name, value in again.facts.items() if name == "hook_points"}
     plain: dict[str, Any] = json.loads(json.dumps({**old, **new, **points}))

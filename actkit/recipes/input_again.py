@@ -1,7 +1,7 @@
 """Reads and tokenizes the input of a finished run again, and compares the run's tables with it.
 
 Without the input, or with another in its place, there is nothing to compare with, which is no fault of the run.
-No weights of the model are loaded: what depends on them (`is_sink`, `split`) is left to other checks.
+No weights of the model are loaded: columns that depend on them (`is_sink`, `split`) are left to other checks.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +49,7 @@ MADE_BY: Mapping[str, tuple[Any, Callable[..., Any], Any]] = {
 OF_WEIGHTS = ("is_sink", "split")
 """Columns that are left to other checks; `n_kept` is too where tokens are left out as sinks."""
 OF_FACTS = ("positions", "documents", "steer")
-"""Entries of `run.json` that are known once all is read."""
+"""Entries of `run.json` that are known once all records are read."""
 
 
 def check_input(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> None:
@@ -80,7 +80,7 @@ def _not_again(facts: Mapping[str, Any]) -> str | None:
 
 
 def _is_local_pattern(name: str) -> bool:
-    """Whether reading says if files are there, without a download."""
+    """Whether a source is a local pattern: reading it then finds its files without a download."""
     return has_magic(name) and "://" not in name
 
 

@@ -21,9 +21,9 @@ TAGGED = re.compile(r"\s*<([A-Za-z][\w-]*)>(.*)</\1>\s*", re.DOTALL)
 
 
 def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, Any]:
-    """The labels of some records by what they were taken for: `field`, and kind → labels, the commonest first.
+    """Group the labels of some records by meaning: `field`, and kind → labels, the commonest first.
 
-    Those of `neither` have their counts.
+    Labels of `neither` have their counts.
     """
     fields = labels.fields
     if fields.columns:
@@ -46,7 +46,7 @@ def meant_in(labels: Labels, records: Sequence[Record | Rejected]) -> dict[str, 
 def check_both(labels: Labels, records: Sequence[Record | Rejected], field: str | None) -> None:
     """Raise RunError where all records are of one sign, with the labels and how many records have each.
 
-    The error also has the number of records that are rejected for their labels or cannot be read, and why the first is.
+    The error also counts the records that are rejected for their labels or cannot be read, and says why the first is.
     """
     n: Counter[str] = Counter()
     every: Counter[str] = Counter()
@@ -68,7 +68,7 @@ def check_both(labels: Labels, records: Sequence[Record | Rejected], field: str 
 
 
 def _why_rejected(labels: Labels, record: Record | Rejected) -> str | None:
-    """Where and why a record is rejected that cannot be read or has no label of either sign; None for any other."""
+    """Say where and why a record cannot be read or its label is rejected; None for any other record."""
     if isinstance(record, Rejected):
         return told(record, None)
     try:
@@ -80,7 +80,7 @@ def _why_rejected(labels: Labels, record: Record | Rejected) -> str | None:
 
 
 def _labels_of(labels: Labels, records: Sequence[Record | Rejected]) -> Iterator[tuple[str, Any, str]]:
-    """Field, label and kind of each record that has a label."""
+    """Yield field, label and kind of each record that has a label."""
     for record in records:
         value = record.value if isinstance(record, Record) else None
         name = name_of(value, labels.fields.label, LABEL_FIELDS) if isinstance(value, Mapping) else None
@@ -91,7 +91,7 @@ def _labels_of(labels: Labels, records: Sequence[Record | Rejected]) -> Iterator
 
 
 def labelled_lines(records: Records) -> Records:
-    """The records; a line of text becomes an object, with the label that stands around it or in its file's name.
+    """Yield the records; a line of text becomes an object with the label around it, or its file's and folder's names.
 
     <Pros>Easy to use</Pros>      {"text": "Easy to use", "label": "Pros"}; else the label would be read as text
     positive.txt, negative.txt    {"text", "file", "folder"}: `--label-field file --positive positive …`

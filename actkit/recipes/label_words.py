@@ -30,7 +30,7 @@ AGAINST = frozenset(
         *("incorrect", "wrong", "negative", "bad", "error", "biased", "hallucination", "hallucinated", "deceptive"),
     )
 )
-"""Words in a field's name that make a yes hardly positive."""
+"""Words in a field's name by which a yes is a fault, not a positive label."""
 SIGNS = frozenset(("1", "+1", "0", "-1"))
 NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d+)?")
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
@@ -83,7 +83,7 @@ class Named:
 
 
 def named(given: Sequence[str]) -> Named:
-    """The labels and rules in what was given. Raises UsageError for a rule that is none."""
+    """Split what the user gave into labels and rules. Raises UsageError for a malformed rule."""
     rules, words = [], set()
     for text in given:
         found = COMPARED.fullmatch(text)
@@ -97,7 +97,7 @@ def named(given: Sequence[str]) -> Named:
 
 
 def check_apart(positive: Named, negative: Named) -> None:
-    """Raise UsageError where one label would be of both signs."""
+    """Raise UsageError where one label or grade would have both signs."""
     both = {word for word in positive.words if negative.holds(word)}
     both |= {word for word in negative.words if positive.holds(word)}
     if both:
@@ -112,7 +112,7 @@ def check_apart(positive: Named, negative: Named) -> None:
 
 
 def is_against(name: str) -> bool:
-    """Whether a field's name is a fault of texts, and is not negated as in `non_toxic`."""
+    """Whether a field is named after a fault of texts, not negated as in `non_toxic`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     parts = re.split(r"[\W_]+", words)
     return bool(AGAINST & {*parts}) and not {"not", "non", "no"} & {*parts}
@@ -124,13 +124,13 @@ def words_of(value: Any) -> list[str]:
 
 
 def numbers_of(value: Any) -> list[str]:
-    """The numbers that stand for the names of classes in a label."""
+    """Return the numbers of the classes that a label names."""
     several = value if isinstance(value, (list, tuple)) else [value]
     return [str(each.number) for each in several if isinstance(each, ClassName)]
 
 
 def parts_of(value: Any) -> list[str]:
-    """Several labels out of one text, as CSV files have them: `4,27`, `joy; anger`, `['joy', 'anger']`."""
+    """Split a text of several labels, as CSV files have them: `4,27`, `joy; anger`, `['joy', 'anger']`."""
     if not isinstance(value, str) or not PRINTED.search(value.strip().strip("[]")):
         return []
     return [word_of(part.strip(" \t'\"")) for part in PRINTED.split(value.strip().strip("[]"))]
@@ -153,7 +153,7 @@ def why_none(value: Any, field: str, graded: bool) -> str:
 
 
 def is_grade(word: str) -> bool:
-    """Whether a label is a number that is no sign."""
+    """Whether a label is a number other than -1, 0 and 1."""
     try:
         number = float(word)
     except ValueError:
@@ -162,12 +162,12 @@ def is_grade(word: str) -> bool:
 
 
 def is_fraction(word: str) -> bool:
-    """Whether a label is a number between 0 and 1, or their negatives: a score, and no sign."""
+    """Whether a label is a number between -1 and 1, but not 0: a score, and no sign."""
     return is_grade(word) and abs(float(word)) < 1
 
 
 def halves(against: bool) -> str:
-    """Rules for scores between 0 and 1, to stand after `--positive`; of what is `against` a text less is better."""
+    """Rules for scores of 0 to 1, to stand after `--positive`; if the field is `against` a text, less is better."""
     return "'<0.5' --negative '>=0.5'" if against else "'>=0.5' --negative '<0.5'"
 
 

@@ -68,15 +68,15 @@ class Labels:
         self.given = bool(fields.positive or fields.negative)
         self.zero = zero
         self.numbers = numbers
-        """Whether the first records have numbers as labels; None where nothing is known of them. Beside numbers, a
-        number that is no sign ends the run, since all may be grades; beside words alone, one that is a sign ends it."""
+        """Whether the first records have numbers as labels; None where nothing is known of them. If they do,
+        a number that is no sign ends the run, since all may be grades; if not, a number that is a sign ends it."""
         self.named: Mapping[Label, Any] = {"positive": named(fields.positive), "negative": named(fields.negative)}
         self.graded = any(those.rules for those in self.named.values())
         """Whether rules for grades are given, so that `4,5` is no list of two classes."""
         self.words: Mapping[str, Label] = {**WORDS, "0": zero}
 
     def of_record(self, value: Mapping[str, Any]) -> tuple[Label, tuple[str, ...]]:
-        """The meaning of a record's label, and the fields that it is in. Raises as `of` does."""
+        """Return the meaning of a record's label, and the fields that it is in. Raises as `of` does."""
         if self.fields.columns:
             return self._of_columns(value), self.fields.columns
         name = name_of(value, self.fields.label, LABEL_FIELDS)
@@ -86,9 +86,9 @@ class Labels:
         return self.of(lookup(value, name), name), (name,)
 
     def of(self, value: Any, field: str) -> Label:
-        """The meaning of one label, or of several in a list.
+        """Return the meaning of one label, or of several in a list.
 
-        Raises RecordError for one that means nothing here, InputError for one that makes those before it doubtful.
+        Raises RecordError for a label without a meaning here, InputError for one that makes earlier labels doubtful.
         """
         meant = self.meanings(value)
         if not self.given:
@@ -107,11 +107,11 @@ class Labels:
         return meant.pop()
 
     def meanings(self, value: Any) -> set[Label]:
-        """All that a label, or several in a list or in one text, can mean."""
+        """Return every meaning of a label, or of several in a list or in one text."""
         if not self.given:
             return {self.words[word] for word in words_of(value) if word in self.words}
-        # The name of a class first, then its number; a whole text first, then what stands in it between commas, and a
-        # list as it is shown: [0, 1].
+        # In this order: names of classes or the whole text, numbers of classes, parts of the text, and a list as
+        # it is shown: [0, 1].
         parts = [] if self.graded and has_comma(value) else parts_of(value)
         for words in (words_of(value), numbers_of(value), parts, [str(value).strip().lower()]):
             meant = {sign for word in words for sign, those in self.named.items() if those.holds(word)}
@@ -120,7 +120,7 @@ class Labels:
         return set()
 
     def _check_kind(self, words: Sequence[str], field: str) -> None:
-        """Raise InputError for a number where those before it make it doubtful what it means."""
+        """Raise InputError for a number whose meaning is doubtful after the labels before it."""
         if self.numbers:
             _check_signs(words, words, field)
         elif self.numbers is False and (signs := SIGNS.intersection(words)):
@@ -153,7 +153,7 @@ def _is_marked(value: Mapping[str, Any], name: str) -> bool:
 
 
 def check_labels(fields: FeedbackFields) -> None:
-    """Raise UsageError when a label is said to be both positive and negative, or only one of them is said."""
+    """Raise UsageError for a label or column of both signs, labels of one sign alone, or columns beside labels."""
     if fields.columns and (fields.label or fields.positive or fields.negative):
         raise UsageError(
             "--positive-column and --negative-column stand for a label",
@@ -169,8 +169,8 @@ def check_labels(fields: FeedbackFields) -> None:
 def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records]:
     """Settle the meanings of labels by the first records: whether -1 stands beside 0, and whether there are words.
 
-    Raises InputError where they are grades or numbers of classes, of which 1 need not be the positive one. Among words,
-    a number that is no sign rejects its record alone.
+    Raises InputError where the meaning is doubtful: grades, numbers of classes, 1 in a field such as `toxic`. Among
+    words, a number that is no sign rejects its record alone.
     """
     first, again, _ = look_ahead(records, LOOK_AHEAD)
     if fields.columns:
@@ -194,7 +194,7 @@ def labels_in(records: Records, fields: FeedbackFields) -> tuple[Labels, Records
 
 
 def _check_minus(seen: Mapping[str, str]) -> None:
-    """Raise InputError for -1 beside 0 and 1 in a `label`: the negative label, or the mark of `datasets` for none."""
+    """Raise InputError for -1, 0, 1 in a `label`: -1 may be the negative label, or the mark of `datasets` for none."""
     name = seen.get("-1", "")
     if {"-1", "0", "1"} <= seen.keys() and name.rpartition(".")[2] in ("label", "labels"):
         raise InputError(
@@ -204,7 +204,7 @@ def _check_minus(seen: Mapping[str, str]) -> None:
 
 
 def _check_names(seen: Mapping[str, str]) -> None:
-    """Raise InputError where a yes would count as positive of a field that is called `toxic` or the like."""
+    """Raise InputError where a yes in a field called `toxic` or the like would count as positive."""
     yes = next((word for word, name in seen.items() if word in (*YES, "+1") and is_against(name)), None)
     if yes is not None:
         no = next((word for word in seen if word in (*NO, "0")), "0")
@@ -222,7 +222,7 @@ def shown(label: Any) -> str:
 
 
 def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str | None:
-    """The field of a record that is meant: the `given` one where it is there, or the first of the `usual` ones.
+    """Return the field of a record to read: the `given` one if it is there, or else the first of the `usual` ones.
 
     A given one such as `feedback.thumb` reaches into objects.
     """

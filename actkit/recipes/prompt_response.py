@@ -29,7 +29,7 @@ PLAIN_TURNS = {
 
 
 FEW_WORDS = 2
-"""A prompt of no more may begin an answer by chance."""
+"""An answer may begin with a prompt of so few words by chance."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PromptResponse:
 def template_token(sequence: TokenSequence) -> dict[str, list[str]]:
     """Count a record whose last position is a token of the chat template, with that token's text.
 
-    The same token stands there whatever the prompt is. Empty for a token of the text.
+    The same token stands there whatever the prompt is. Returns nothing for a token of the text.
     """
     if not len(sequence.keep):
         return {}
@@ -77,7 +77,7 @@ def touching(plain: tuple[str | None, str | None] | None, chat: bool) -> dict[st
 
 
 def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: Bos) -> PromptResponse:
-    """A prompt and, where there is one, the text that follows it, joined as they are."""
+    """Encode a prompt and, where there is one, the text that follows it, joined as they are."""
     if response is None:
         return PromptResponse(encode_text(tokenizer, prompt, bos))
     encoding, spans = encode_pieces(tokenizer, [("prompt", prompt), ("response", response)], bos)
@@ -98,11 +98,11 @@ def encode_messages(
     plain: tuple[str, str] | None = None,
     told: Mapping[str, Any] | None = None,
 ) -> PromptResponse:
-    """A conversation; an assistant's message at its end is the answer, else the answer would begin after it.
+    """Encode a conversation. An assistant's message at its end is the answer; else the answer would begin after it.
 
-    With `chat` the model's template renders it, `told` of tools and the like; without, turns are written out, or prompt
-    and answer joined as they were given (`plain`). Raises RecordError for an answer that calls a tool, and for tools
-    where there is no template to write them.
+    With `chat` the model's template renders it, given `told` (tools and the like). Without, turns are written out, or
+    prompt and answer are joined as they were given (`plain`). Raises RecordError for an answer that calls a tool, and
+    for tools where there is no template to write them.
     """
     answered = messages[-1]["role"] == "assistant"
     if messages[-1].get("tool_calls"):
@@ -160,7 +160,7 @@ def _marks_of(tokenizer: Tokenizer) -> tuple[str, ...]:
 
 
 def encode_conversation(tokenizer: Tokenizer, found: Conversation, chat: bool, bos: Bos) -> PromptResponse:
-    """A record's conversation: messages by the chat template, a prompt that is one text by it only with `chat`.
+    """Encode a record's conversation: messages by the chat template, a prompt of one text by it only with `chat`.
 
     Raises RecordError for a field that makes turns of such a prompt (system, history, tools) without `chat`.
     """
@@ -179,7 +179,7 @@ def encode_conversation(tokenizer: Tokenizer, found: Conversation, chat: bool, b
 
 
 def text_in(value: object, name: str) -> str:
-    """A field's text. Raises RecordError for what is missing, empty or no text."""
+    """Return a field's text. Raises RecordError where it is missing, empty or no text."""
     if not isinstance(value, str):
         raise RecordError(name, "missing" if value is None else "not text")
     if not value.strip():

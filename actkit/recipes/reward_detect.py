@@ -64,9 +64,9 @@ class RewardDetectSpec:
     tokens: TokenSpec = field(default_factory=TokenSpec)
     read: ReadSpec = field(default_factory=ReadSpec)
     input_format: str | None = None
-    """Of preference pairs: the name of a shape; None tells it of each record."""
+    """For preference pairs, the name of a shape; None detects it for each record."""
     answers: PairFields = field(default_factory=PairFields)
-    """Of preference pairs: which fields the two answers are in."""
+    """For preference pairs, the fields of the two answers."""
     context: ContextFields = field(default_factory=ContextFields)
 
     @property
@@ -84,7 +84,7 @@ def run_reward_detect(
 
 
 def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
-    """The recipe.
+    """Make the recipe.
 
     Raises InputError for a file that is not there and for a named field that no record has; UsageError for fields or
     labels of labelled texts where the file holds preference pairs.
@@ -137,7 +137,7 @@ def recipe(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
 
 
 def _read(spec: RewardDetectSpec) -> tuple[Labels | None, Records]:
-    """The meaning of the labels, None for preference pairs; and the records."""
+    """Return the meaning of the labels (None for preference pairs) and the records."""
     paired, records = _records(spec)
     if not paired:
         named = (spec.fields.group, spec.fields.score, *spec.fields.columns, *spec.pairs.names.given())
@@ -176,7 +176,7 @@ def _given(fields: FeedbackFields) -> list[str]:
 def rank_again(
     source: Path, output: OutputSpec, changes: Mapping[str, Any], on_progress: OnProgress = lambda _progress: None
 ) -> Finished:
-    """Make a run with the rows of `source`, and with a ranking by its options and these `changes` (option → value).
+    """Make a run with the rows of `source`, whose ranking follows its options and these `changes` (option → value).
 
     Raises UsageError for an option that needs the model or the texts again; else see `make_again`.
     """
@@ -206,7 +206,7 @@ def rank_again(
 
 
 def _scored(about: Mapping[str, Any]) -> ScoredSae:
-    """The entry of an SAE in `run.json`, as the statistics need it."""
+    """Make of an SAE's entry in `run.json` the form that the statistics need."""
     place = about.get("neuronpedia_id")
 
     def page(feature_id: int) -> str | None:

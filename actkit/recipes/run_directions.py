@@ -35,7 +35,7 @@ class RunDirections:
 
 
 def directions_of(run: Path, captured: Collection[str], d_model: int) -> RunDirections:
-    """The directions that `run` chose, at those of their hook points that are `captured`.
+    """Return the directions that `run` chose, at those of their hook points that are `captured`.
 
     Raises RunError for a run without directions or of another width, UsageError where none of its layers is captured.
     """

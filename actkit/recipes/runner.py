@@ -42,7 +42,7 @@ class Ingredients:
 
     tokenizer: Tokenizer
     context_length: int | None
-    """Of the model, in tokens; None where it has no limit."""
+    """Tokens of the model's context; None where it has no limit."""
     saes: Sequence[Sae]
     report: SaeReport
     reducers: Mapping[str, Reducer] = field(default_factory=dict)
@@ -140,14 +140,14 @@ def recipe_for(own: Own, common: CommonSpec, recipe_of: Callable[[Own, Ingredien
 
 
 def with_features(recipe: Recipe, made: Ingredients, threshold: float = 0.0) -> Recipe:
-    """The recipe with one more table, where there are SAEs: the features above `threshold` of each kept position."""
+    """Add a table to the recipe, where there are SAEs: the features above `threshold` of each kept position."""
     reducer = top_features(made.saes, made.top_k, threshold, made.report.health)
     stored = {"features": features_stored(made.saes, made.top_k)}
     return _of_saes(recipe, made, {"features": reducer}, stored, top_k=made.top_k, threshold=threshold)
 
 
 def with_pooled(recipe: Recipe, made: Ingredients, pooling: Pooling) -> Recipe:
-    """The recipe with two more tables, where there are SAEs: each text's features and vectors, pooled, for tests."""
+    """Add two tables to the recipe, where there are SAEs: each text's features and vectors, pooled, for tests."""
     points = sorted({sae.hook_point for sae in made.saes})
     reducers = {
         "pooled_features": pooled_features(made.saes, pooling.pool, made.report.health, pooling.special),
@@ -159,7 +159,7 @@ def with_pooled(recipe: Recipe, made: Ingredients, pooling: Pooling) -> Recipe:
 def _of_saes(
     recipe: Recipe, made: Ingredients, reducers: Mapping[str, Reducer], stored: Mapping[str, TableSize], **rules: Any
 ) -> Recipe:
-    """The recipe with these tables of SAE features, and the SAEs' report at the end of its facts."""
+    """Add these tables of SAE features to the recipe, and the SAEs' report at the end of its facts."""
     if not made.saes:
         return recipe
     return replace(
@@ -173,7 +173,7 @@ def _of_saes(
 
 
 def with_origin(recipe: Recipe, versions: Sequence[Mapping[str, Any]], doubts: Sequence[str]) -> Recipe:
-    """The recipe whose facts name the `versions` of an input elsewhere, and warn of `doubts` about the model."""
+    """Return the recipe with facts that name the `versions` of a remote input and warn of `doubts` about the model."""
 
     def found() -> Mapping[str, Any]:
         facts = {**recipe.found(), **({"read_from": versions} if versions else {})}
@@ -183,7 +183,7 @@ def with_origin(recipe: Recipe, versions: Sequence[Mapping[str, Any]], doubts: S
 
 
 def _width(points: Sequence[HookPoint], description: Description) -> int | None:
-    """The one width of all these hook points' vectors; None where they may differ."""
+    """Return the width of all these hook points' vectors; None where it may differ."""
     names = {point.name for point in points}
     if names <= set(D_MODEL_WIDE):
         return description.d_model
@@ -198,9 +198,9 @@ MOST_CPU, MOST_GPU = 4e12, 1e15
 
 
 def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
-    """The recipe with the table `feature_logits` of the SAEs that can have one.
+    """Return the recipe with the table `feature_logits` of the SAEs that can have one.
 
-    `run.json` gets the number of active features of each SAE, and why one is left out. Features that `finish` yields
+    `run.json` gets each SAE's number of active features, and why an SAE is left out. Features that `finish` yields
     with their positions are not read from the run again.
     """
     left_out: dict[str, str] = {}

@@ -28,10 +28,10 @@ def sae_specs(
     sae: AnySae = None,
     hook_name: str | None = None,
 ) -> list[SaeSpec]:
-    """The SAEs of a release, directories in SAELens's format, or both; or those in memory.
+    """Make specs of the SAEs of a release, of directories in SAELens's format, or of both; or of those in memory.
 
-    Ids without a release are whole names, `RELEASE/ID`. `tiny` has its own SAEs. A model of which the registry has
-    recommended SAEs takes the one of `layer`. Raises UsageError where none is meant, and for a release or an id that is
+    Ids without a release are whole names, `RELEASE/ID`. `tiny` has its own SAEs. A model for which the registry has
+    recommended SAEs takes that of `layer`. Raises UsageError where no SAE is named, and for a release or an id that is
     no text.
     """
     if sae is not None:
@@ -59,7 +59,7 @@ def sae_specs(
 
 
 def _several(given: Any) -> list[Any]:
-    """The values given, none, one or several, as a list; a value of another kind alone in it."""
+    """Return the values given as a list: empty for None, of one entry for a text, a path or any single value."""
     if given is None:
         return []
     return [given] if isinstance(given, (str, Path)) or not isinstance(given, Iterable) else list(given)
@@ -80,7 +80,7 @@ def _sae_spec(sae: AnySae, layer: int | None, hook_name: str | None) -> SaeSpec:
 
 
 def _named_whole(name: str) -> SaeSpec:
-    """An SAE as runs name it, `RELEASE/ID`. Raises UsageError where no release of the registry begins the name."""
+    """Make a spec of a run's name of an SAE, `RELEASE/ID`. Raises UsageError for a release not in the registry."""
     spec = sae_backend.named(name)
     if spec is None:
         raise UsageError(f"--sae-id {name} without --sae-release", "name the release that it belongs to")
@@ -88,7 +88,7 @@ def _named_whole(name: str) -> SaeSpec:
 
 
 def by_layer(spec: SaeSpec) -> SaeSpec:
-    """An SAE given by release alone: the one of that layer, the canonical 16k one where there are several."""
+    """Choose the SAE of a release given alone: that of the layer, the canonical 16k one where there are several."""
     if spec.path is not None or spec.sae_id is not None or spec.release is None:
         return spec
     known = sae_backend.releases()
@@ -115,7 +115,7 @@ CANONICAL = ("-res-canonical", "-res-jb", "-res-sm")
 
 
 def canonical(model: str, layer: int) -> SaeSpec | None:
-    """The recommended SAE of a model's residual stream at `layer`; None where SAELens's registry has none.
+    """Return the recommended SAE of a model's residual stream at `layer`; None where SAELens's registry has none.
 
     An instruction-tuned model without SAEs of its own takes those of its base model; the run then warns of it.
     """

@@ -62,7 +62,7 @@ def run_sae_extract(
 
 
 def recipe(spec: SaeExtractSpec, made: Ingredients) -> Recipe:
-    """The recipe; sequences longer than the limit are cut where all tokens are read, rejected where the prompt is cut.
+    """Make the recipe. Sequences beyond the limit are cut where all tokens are read, rejected where the prompt is cut.
 
     Reading its records raises InputError where none has the field that was named for responses.
     """

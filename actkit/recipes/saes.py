@@ -26,11 +26,11 @@ FEW_TOKENS = 100
 
 
 def load_saes(specs: Sequence[SaeSpec], device: str, dtype: SaeDtype = "float32") -> list[Sae]:
-    """Load SAEs, a release's by layer where it is given alone.
+    """Load SAEs; of a release given alone, the SAE of the layer.
 
     Where it is faster, `dtype` bfloat16 finds their active features.
 
-    Raises UsageError where layer or hook point contradict an SAE, or one is given twice; else see the backend.
+    Raises UsageError where layer or hook point contradict an SAE, or an SAE is given twice; else see the backend.
     """
     on = str(placement.resolve_device(device)) if specs else device
     finds = dtype if specs and dtype != "float32" and _has_faster_bfloat16(on) else "float32"
@@ -77,7 +77,7 @@ class SaeReport:
 
 
 def as_trained(tokens: TokenSpec, saes: Sequence[Sae], tokenizer: Tokenizer) -> TokenSpec:
-    """Plain text begins as the SAEs' training contexts did, unless `--bos` says otherwise or the SAEs differ."""
+    """Let plain text begin as the SAEs' training contexts did, unless `--bos` says otherwise or the SAEs differ."""
     began = {sae.prepend_bos for sae in saes}
     if tokens.bos != "auto" or len(began) != 1:
         return tokens
@@ -128,7 +128,7 @@ def _check_fits(sae: Sae, description: Description) -> None:
             hint,
         )
     if sae.facts.get("centred_input") and hasattr(description.config.get_text_config(), "rms_norm_eps"):
-        # TransformerLens centres no weights there, so that what the SAE saw was not centred.
+        # TransformerLens centres no weights there, so the SAE's training activations were not centred.
         raise ModelError(
             f"{sae.name} says that it reads centred writing weights, but {name} has RMSNorm, and those change it",
             "TransformerLens leaves them as they are in its training: give a copy as --sae whose cfg.json has "
@@ -178,7 +178,7 @@ def _bare(name: str) -> str:
 
 
 def _symptoms(row: Mapping[str, Any], sae: Sae) -> list[str]:
-    """Contexts longer than the SAE knows, and figures so odd that SAE and activations can hardly belong together."""
+    """Warn of contexts longer than the SAE's, and of figures so odd that SAE and activations can hardly fit."""
     found = []
     if sae.context_size is not None and row["longest_context"] > sae.context_size:
         read, known = row["longest_context"], sae.context_size

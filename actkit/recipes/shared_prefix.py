@@ -26,7 +26,7 @@ class Branch:
 def branches(
     record_id: int, sides: Sequence[Branch], limit: int, group: str | None, template: str | None = None
 ) -> list[TokenSequence]:
-    """The sequences of one record: `shared`, from which nothing is read, and one a side.
+    """Make the sequences of one record: `shared`, from which nothing is read, and one a side.
 
     The shared part ends before the first position that is read, so that every side holds its own. Raises RecordError
     for a side longer than `limit` tokens.
@@ -58,14 +58,14 @@ def branches(
 
 
 def beginning(first: Encoding, second: Encoding, length: int) -> Encoding:
-    """The `length` tokens that two encodings begin with, and the text that they are of.
+    """Return the encoding of the `length` tokens that two encodings begin with, with the text of these.
 
-    A character of which only a part is shared may be another one on the other side: it is U+FFFD, as in a token that is
-    a part of it. A token's role is the one that it has on both sides; where an answer ends on one side alone, there is
-    none but `template`.
+    A character that is only partly in these tokens may differ on the other side: it becomes U+FFFD, as in a token that
+    is a part of a character. A token keeps a role that it has on both sides; where the sides differ, as where an answer
+    ends on one side alone, its role is `template`.
     """
     head, _ = truncate(first, length)
-    # The token after them begins before their end where it goes on with their last character.
+    # A next token that begins before their end continues their last character.
     end = int(head.char_end[-1])
     whole = min(end, int(first.char_start[length])) if length < len(first) else end
     role = tuple(

@@ -1,4 +1,4 @@
-"""Specs that commands have beside their own, and `spec_of`, which makes a spec of the options of `config.yaml`."""
+"""Specs that several commands share, and `spec_of`, which makes a spec of the options of `config.yaml`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -44,7 +44,7 @@ class DenseSpec:
     top_k: int | None = field(default=50, metadata={"none": 0, "least": 1})
     """Most features of a position; None keeps all."""
     sae_dtype: SaeDtype = "float32"
-    """bfloat16 finds active features, and float32 computes their activations: the same but for rounding."""
+    """bfloat16 finds active features, and float32 computes their activations; results differ by rounding alone."""
 
     def points(self, n_layers: int) -> tuple[HookPoint, ...]:
         """The hook points whose activations are stored. Raises UsageError for those that the model does not have."""
@@ -89,7 +89,7 @@ Spec = TypeVar("Spec")
 
 
 def names_of(kind: Any, without: Collection[str] = ()) -> set[str]:
-    """The options that a spec has, those of the specs in it too."""
+    """Return the names of a spec's options, those of the specs in it too."""
     found: set[str] = set()
     for each in fields(kind):
         name, inner = each.metadata.get("option", each.name), _inner(each)
@@ -100,7 +100,7 @@ def names_of(kind: Any, without: Collection[str] = ()) -> set[str]:
 
 
 def spec_of(kind: type[Spec], options: Mapping[str, Any], **given: Any) -> Spec:
-    """A spec of this kind with the options that it has; others keep their defaults. `given` are fields by name."""
+    """Make a spec of this kind from the options that it has; others keep their defaults. `given` are fields by name."""
     values = dict(given)
     for each in fields(kind):  # type: ignore[arg-type]
         name, inner = each.metadata.get("option", each.name), _inner(each)
@@ -123,7 +123,7 @@ def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) ->
 
 
 def checked(spec: Spec) -> Spec:
-    """The spec and the specs in it, with numbers of numpy as Python's own.
+    """Return the spec and the specs in it, with numbers of numpy as Python's own.
 
     Raises UsageError for a value that its field does not hold, such as 'no' for a bool, which counts as true, and for a
     number beyond the `least` or the `most` that the field's metadata say. The command line has checked its options;
@@ -146,7 +146,7 @@ KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "
 
 
 def _held(value: Any, each: Any) -> Any:
-    """A field's value. Raises UsageError for one that it does not hold."""
+    """Return a field's value. Raises UsageError for a value that the field does not hold."""
     kinds = get_args(each.type) if get_origin(each.type) in (UnionType, Union) else (each.type,)
     kinds = tuple(str if get_origin(kind) is Literal else kind for kind in kinds)
     kind = next((kind for kind in kinds if kind in KINDS), None)

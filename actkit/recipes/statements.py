@@ -26,15 +26,15 @@ class StatementPair:
     positive: str
     negative: str
     left: tuple[str, ...]
-    """Fields of the first of the two that are not read."""
+    """Unread fields of the earlier of the two records."""
     read: tuple[str, ...] = ("statement", "label")
     """The fields of a statement and its label."""
 
 
 def paired(records: Records, shape: ContrastShape, names: FieldNames | None = None) -> Records:
-    """Each true statement with the next false one, in order; one that is left over is rejected.
+    """Pair each true statement with the next false one, in order; a statement left over is rejected.
 
-    Raises InputError where labels are grades or numbers of classes, of which 1 need not be true.
+    Raises InputError where labels are grades or numbers of classes, in which 1 need not mean true.
     """
     try:
         labels, again = labels_in(records, FeedbackFields(label=shape.negative))
@@ -44,7 +44,7 @@ def paired(records: Records, shape: ContrastShape, names: FieldNames | None = No
 
 
 def explained(error: Failure, place: str = "") -> Failure:
-    """The error about labels with the hint that fits here, where no option names them; any other as it is."""
+    """Return an error about labels with a hint that fits here, where no option names them; any other as it is."""
     return type(error)(f"{place}{error.message}", HINT) if "--positive" in error.hint else error
 
 

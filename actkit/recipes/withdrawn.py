@@ -12,7 +12,7 @@ WITHDRAWN = {"answer": ("reject", "ignore"), "status": ("discarded",), "was_canc
 
 
 def check_holds(value: Mapping[str, Any], label: str) -> None:
-    """Raise RecordError where a field beside the label, or beside an object it lies in, says that it does not hold."""
+    """Raise RecordError where a field beside the label, or beside an object around it, says that it is withdrawn."""
     parts = label.split(".")
     places = ["".join(f"{part}." for part in parts[:end]) for end in range(len(parts))]
     paths = {f"{place}{name}": words for place in places for name, words in WITHDRAWN.items()}

@@ -44,7 +44,7 @@ class Window:
     sequence: int
     position: int
     levels: dict[int, Any]
-    """Position → 0 to 255, where the feature is active within AROUND tokens."""
+    """Position → level (see `Scale.levels`), where the feature is active within AROUND tokens."""
     quantile: int | None = None
     text: dict[str, Any] | None = field(default=None, repr=False)
 
@@ -135,7 +135,7 @@ def cut_all(run: Path, windows: Iterable[Window]) -> None:
 def feature_view(
     sae: int, feature: int, scale: Scale, known: Mapping[str, Any] | None, windows: Sequence[Window], logits: Any = None
 ) -> dict[str, Any]:
-    """One feature's page."""
+    """Make one feature's page."""
     of = dict(known or {})
     page: dict[str, Any] = {"sae": sae, "id": feature, "scale": float(scale.maxima[feature])}
     page |= {name: of[name] for name in (*STATS, *SCORES) if of.get(name) is not None}
@@ -147,7 +147,7 @@ def feature_view(
 
 
 def pages_of_feature(run: Path, feature: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name of each SAE of a run that has the feature, and the feature's page. Raises RunError where none has it."""
+    """Yield the name of each SAE of a run that has the feature, and its page. Raises RunError where none has it."""
     saes = facts_of(run).get("saes", [])
     if not any(0 <= feature < known["d_sae"] for known in saes):
         largest = max((known["d_sae"] for known in saes), default=0)
@@ -191,7 +191,7 @@ def logits_of(run: Path, sae: str, features: Sequence[int]) -> dict[int, dict[st
 
 
 def _read(schema: Any, column: str) -> list[str]:
-    """The leaves of a column that are read: of contexts, their positions alone."""
+    """Return the leaves of a column to read: of contexts, their positions alone."""
     paths = [schema.column(at).path for at in range(len(schema.names))]
     own = [path for path in paths if path == column or path.startswith(f"{column}.")]
     if column not in PLACES:

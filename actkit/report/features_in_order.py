@@ -1,4 +1,4 @@
-"""The features of one SAE in order: by number, each with its positions, one in memory; or as pages list them."""
+"""The features of one SAE in order: by number, with one feature's positions in memory; or as pages list them."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from actkit.runs.run import Run
 
 
 def features_in_order(run: Path, sae: str, d_sae: int) -> Iterator[tuple[int, pa.Table]]:
-    """Feature id, and its sequence_id, position and activation, for every feature that is active anywhere.
+    """Yield feature id, and its sequence_id, position and activation, for every feature that is active anywhere.
 
     They come from the table `feature_positions`. A run without it is sorted into a temporary file.
     """
@@ -54,7 +54,7 @@ def _tables(run: Path, sae: str, d_sae: int) -> Iterator[pa.Table]:
 def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]]:
     """The active features as pages list them, and their rows for the page's table: see `run_blocks.Page.features`.
 
-    Of a ranking those with an AUROC far from 0.5 come first, else the densest.
+    In a ranking, features with an AUROC far from 0.5 come first; else the densest.
     """
     rows: dict[int, list[Any]] = {}
     for feature in np.flatnonzero(scale.maxima > 0).tolist():
@@ -74,7 +74,7 @@ def ordered_features(run: Run, scale: Scale) -> tuple[list[int], list[list[Any]]
 
 
 def rows_of_sae(run: Run, name: str, sae: str, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """Feature and these columns of one SAE's rows in a table; none where the run does not have it."""
+    """Yield feature id and `columns` of one SAE's rows in a table; nothing where the run lacks the table."""
     if name in run.tables:
         table = run.table(name, ["sae", "feature_id", *columns])
         own = table.filter(pc.equal(table["sae"], sae))

@@ -16,7 +16,7 @@ from actkit.runs.run import Run
 
 
 def verdicts_of(facts: Mapping[str, Any]) -> list[str]:
-    """The verdict of a command that gives one, which the console prints too."""
+    """Return the verdicts of a command that gives some; the console prints them too."""
     found: list[str] = []
     steered, concept, scores = ((facts.get(name) or {}) for name in ("steer", "concept", "scores"))
     for row in steered.get("verdicts", ()):

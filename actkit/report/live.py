@@ -33,7 +33,7 @@ class LiveRun:
 
     @cached_property
     def texts(self) -> MappedTexts | None:
-        """Where the contexts of features are cut from; None where there is no room for it."""
+        """The texts that contexts of features are cut from; None where the disk has no room for them."""
         return mapped_texts(self.run.path, self.run.facts["counts"]["tokens"]) if self.scales else None
 
     @cached_property

@@ -25,7 +25,7 @@ from actkit.runs.reader import parts, path_of
 
 @dataclass(frozen=True)
 class MappedTable:
-    """A table in order of sequence, a batch a part. Only rows that were looked at are in memory."""
+    """A table in order of sequence, a batch a part. Only rows that were read are in memory."""
 
     batches: Sequence[pa.RecordBatch] = field(repr=False)
     firsts: Sequence[int]
@@ -44,9 +44,9 @@ class MappedTable:
 def mapped_table(
     run: Path, table: str, columns: Sequence[str], kept: Callable[[pa.Table], pa.Table] = lambda rows: rows
 ) -> MappedTable:
-    """Some columns of a table, as `kept` makes them of each part; `sequence_id` is one of them, and ascends.
+    """Map some columns of a table, each part after `kept`; `sequence_id` is one of them, and ascends.
 
-    The mapped file has no name any more, so that it ends with the process. Raises WriteError where the system's folder
+    The mapped file is unlinked, so that it ends with the process. Raises WriteError where the system's folder
     for temporary files is full.
     """
     with tempfile.TemporaryDirectory(prefix="actkit-") as folder:
@@ -76,7 +76,7 @@ def _lay_out(path: Path, tables: Iterator[pa.Table]) -> None:
 ROW = ("sequence_id", "record_id", "label", "parent_id", "char_offset", "n_tokens", "text")
 TOKEN = ("sequence_id", "position", "token", "char_start", "char_end", "is_special")
 BYTES_A_TOKEN, ROOM = 48, 2
-"""Bytes of a token in the temporary files, about, with its share of the text; and how many times these must be free."""
+"""About the bytes of a token and its text in the temporary files; and the multiple of all these that must be free."""
 BESIDE = 16
 """Tokens read beyond those that are asked for, since tokens that share a character are drawn as one."""
 
@@ -89,9 +89,9 @@ class MappedTexts:
     tokens: MappedTable
 
     def near(self, sequence: int, position: int, around: int) -> TokenizedText:
-        """A sequence with its tokens within `around` of a position alone, and the text of these.
+        """Return a sequence with only its tokens within `around` of a position, and their text.
 
-        Raises KeyError for a sequence that there is not, RunError where one that it continues is not there.
+        Raises KeyError for an unknown sequence, RunError where a sequence that it continues is missing.
         """
         rows = {sequence: self._row(sequence)}
         ahead = rows[sequence]["parent_id"]
@@ -136,6 +136,6 @@ def mapped_texts(run: Path, n_tokens: int) -> MappedTexts | None:
 
 
 def _names_of_special(tokens: pa.Table) -> pa.Table:
-    """Tokens without the texts of ordinary ones, which the sequence's text holds."""
+    """Drop the texts of ordinary tokens, which the sequence's text holds."""
     names = pc.if_else(tokens["is_special"], tokens["token"].cast(pa.string()), pa.scalar(None, pa.string()))
     return tokens.set_column(tokens.column_names.index("token"), "token", names)

@@ -30,7 +30,7 @@ FEATURES_A_BLOCK = 24
 BATCH = 4096
 """Features whose windows are in memory together."""
 CONTEXT_BYTES = 260
-"""Of a context with its text, in the page."""
+"""Bytes of a context with its text, in the page."""
 ROWS = 5_000
 """Rows of a table in the page."""
 SNIPPET = 90
@@ -46,9 +46,9 @@ class Page:
     number: int
     scales: list[Scale] = field(default_factory=list)
     sequences: list[list[Any]] = field(default_factory=list)
-    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text, id of what it continues]."""
+    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text, id of the sequence before it]."""
     features: list[list[list[Any]]] = field(default_factory=list)
-    """Of each SAE: [feature_id, n_active, density, largest activation, block, rank, auroc, q]."""
+    """For each SAE: [feature_id, n_active, density, largest activation, block, rank, auroc, q]."""
     n_sequences: int = 0
     n_alive: list[int] = field(default_factory=list)
     tokens: TokenIndex | None = None
@@ -88,7 +88,7 @@ def index_of(page: Page) -> dict[str, Any]:
 def run_index(
     run: Run, scales: Sequence[Scale], sequences: list[Any], features: list[Any], tokens: list[Any], missing: list[str]
 ) -> dict[str, Any]:
-    """Data of a run for a page's script, of what the page lists: see `Page`."""
+    """Make a run's data for a page's script from the lists of a `Page`."""
     return {
         "name": run.path.resolve().name,
         "command": run.facts["command"],
@@ -116,7 +116,7 @@ def missing(page: Page) -> list[str]:
 
 
 def _write_texts(page: Page, budget: int, write: Write) -> int:
-    """Whole texts in order, until the budget is used; the others are only listed, up to ROWS."""
+    """Write whole texts in order until the budget is used, and list the others, up to ROWS."""
     page.n_sequences = n_texts(page.run)
     used = 0
     for number, block in enumerate(_text_blocks(page)):
@@ -156,13 +156,13 @@ def beginning(text: str) -> str:
 
 
 def n_texts(run: Run) -> int:
-    """The sequences of a run but those that others begin with: what a page lists."""
+    """Count the sequences that a page lists: all but those that others begin with."""
     table = run.table("sequences", ["sequence_id", "parent_id"])
     return len(table) - len(pc.unique(pc.drop_null(table["parent_id"])))
 
 
 def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
-    """The pages of one SAE's features, in batches that fit into memory."""
+    """Write the pages of one SAE's features, in batches that fit into memory."""
     run, scale = page.run, page.scales[sae]
     order, rows = ordered_features(run, scale)
     page.features.append(rows)
@@ -195,7 +195,7 @@ def _write_features(page: Page, sae: int, budget: int, write: Write) -> int:
 
 
 def _windows(page: Page, sae: int, wanted: dict[int, dict[str, Any]], counted: bool) -> dict[int, list[Window]]:
-    """The contexts of some features; the first pass counts the features of token texts too."""
+    """Return the contexts of the `wanted` features; unless `counted`, also count every feature on token texts."""
     run, scale, tokens = page.run, page.scales[sae], page.tokens
     assert tokens is not None
     windows: dict[int, list[Window]] = {}
@@ -220,7 +220,7 @@ def _write_pages(
     known: dict[int, dict[str, Any]],
     write: Write,
 ) -> int:
-    """The pages of some features, the first of which is row `start` of the SAE's table."""
+    """Write the pages of some features, the first of which is row `start` of the SAE's table."""
     run, scale, used = page.run, page.scales[sae], 0
     for first in range(0, len(features), FEATURES_A_BLOCK):
         group = features[first : first + FEATURES_A_BLOCK]

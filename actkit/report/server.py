@@ -71,7 +71,7 @@ def application(viewer: Viewer) -> Starlette:
                 found = await run_in_threadpool(read, viewer.runs[asked["run"]], asked)
             except ActkitError as error:
                 return _json({"error": error.message}, 404 if isinstance(error, RunError) else 400)
-            except Exception as error:  # whatever reading a file ends in that was damaged since the page was made
+            except Exception as error:  # reading a file damaged since the page was made may raise anything
                 what = in_short(f"{type(error).__name__}: {error}")
                 return _json({"error": f"{what}; actkit verify says whether the run is damaged"}, 500)
             return _json(found, 200)
@@ -85,7 +85,7 @@ def application(viewer: Viewer) -> Starlette:
         Route("/record", data(("id",), lambda run, asked: run.record(asked["id"]))),
     ]
     made = Starlette(routes=routes)
-    made.router.redirect_slashes = False  # each address is written in one way, and nobody is sent elsewhere
+    made.router.redirect_slashes = False  # each address has one spelling, and no answer redirects
     made.add_middleware(BaseHTTPMiddleware, dispatch=_guard(viewer.token))
     return made
 
@@ -125,7 +125,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _numbers(given: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[str, int]:
-    """The parameters, each there once and a whole number. Raises ActkitError."""
+    """Read the parameters: each must be there once, a whole number. Raises ActkitError."""
     if sorted(name for name, _ in given) != sorted(names):
         raise ActkitError(f"the parameters are {', '.join(names)}")
     for name, value in given:

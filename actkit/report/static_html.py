@@ -18,7 +18,7 @@ LEFT = 'style="text-align:left;padding:1px 10px 1px 0;vertical-align:top"'
 
 
 def text(value: Any, longest: int | None = None) -> str:
-    """A text, escaped, its invisible characters named, cut after `longest`."""
+    """Escape a text, name its invisible characters, and cut it after `longest`."""
     return html.escape(visible(str(value)) if longest is None else plain(value, longest))
 
 
@@ -28,7 +28,7 @@ def table(
     titles: Mapping[str, str] | None = None,
     longest: int | None = CELL,
 ) -> str:
-    """Rows under their columns, texts cut after `longest`; `titles` are shown where the mouse rests on a column."""
+    """Make a table, texts cut after `longest`; `titles` appear where the mouse rests on a column."""
     of = titles or {}
     head = "".join(f'<th {LEFT} title="{text(of.get(name, ""))}">{text(name)}</th>' for name in columns)
     body = "".join("<tr>" + "".join(f"<td {LEFT}>{cell(item, longest)}</td>" for item in row) + "</tr>" for row in rows)
@@ -57,7 +57,7 @@ def run_html(run: Any) -> str:
 
 
 def text_html(view: Mapping[str, Any], levels: Sequence[int]) -> str:
-    """A text, each token on a ground of its level, 0 to 255."""
+    """Draw a text, each token on a background of its level, 0 to 255."""
     about = ", ".join(
         f"{name} {view[name]}" for name in ("record_id", "side", "label", "n_tokens") if view.get(name) is not None
     )
@@ -68,7 +68,7 @@ def text_html(view: Mapping[str, Any], levels: Sequence[int]) -> str:
 
 
 def tokens(pieces: Iterable[tuple[str, int]]) -> str:
-    """Tokens one after another; each keeps its own direction of writing."""
+    """Draw tokens one after another; each keeps its own direction of writing."""
     made = []
     for piece, level in pieces:
         ground = f"background:rgba(224,123,0,{0.08 + 0.72 * level / 255:.2f})" if level else ""

@@ -31,11 +31,11 @@ Values = Mapping[tuple[int, int], float]
 
 @dataclass(frozen=True)
 class Projection:
-    """One direction: its name, and the projections on it of one part of a run."""
+    """One direction: its name, and the projections of a run's texts on it, part by part."""
 
     name: str
     of_part: Callable[[str], Values]
-    """From a part file's name."""
+    """Takes the name of a part's file."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Scale:
     """Whether levels are the activations themselves, for files that hold numbers."""
 
     def levels(self, features: Any, activations: Any) -> npt.NDArray[Any]:
-        """[n] 1 to 255 for activations [n] of features [n], or of one feature.
+        """Return [n] 1 to 255 for activations [n] of features [n], or of one feature; the activations where `exact`.
 
-        Off by at most half a level; what is below half a level, by up to one.
+        Rounding errs by at most half a level; activations below half a level become 1.
         """
         if self.exact:
             return np.asarray(activations)
@@ -62,7 +62,7 @@ class Scale:
 def text_view(
     text: TokenizedText, of_saes: Sequence[Places], coloured: Sequence[tuple[str, Values]] = ()
 ) -> dict[str, Any]:
-    """One sequence."""
+    """Make the view of one sequence."""
     boxes, path = text.boxes, text.path
     view: dict[str, Any] = {name: text.row[name] for name in KEPT if text.row.get(name) is not None}
     view |= {
@@ -80,12 +80,12 @@ def text_view(
 
 
 def _at(places: Mapping[tuple[int, int], Any], path: Sequence[int], position: int) -> Any:
-    """The entry at a position, of the sequence itself or of one that it continues. None where there is none."""
+    """Return the entry at a position, of the sequence itself or of one that it continues. None where there is none."""
     return next((places[sequence_id, position] for sequence_id in path if (sequence_id, position) in places), None)
 
 
 def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
-    """For each box its feature ids and their levels; an empty list where none is stored."""
+    """Return for each box its feature ids and their levels; an empty list where none is stored."""
     found: list[Any] = []
     for box in boxes:
         ids: list[int] = []
@@ -102,7 +102,7 @@ def _features(boxes: Any, path: Sequence[int], places: Places) -> list[Any]:
 def views_of(
     run: Path, wanted: Sequence[int], scales: Sequence[Scale], projections: Sequence[Projection] = ()
 ) -> list[dict[str, Any]]:
-    """Some sequences. Raises RunError for an unknown id."""
+    """Make the views of some sequences. Raises RunError for an unknown id."""
     texts = sequences_of(run, wanted)
     ids = sorted({sequence_id for text in texts.values() for sequence_id in text.path})
     found = [places_of(run, scale, ids) for scale in scales]
@@ -117,7 +117,7 @@ def views_of(
 def views_of_part(
     run: Path, part: Path, scales: Sequence[Scale], projections: Sequence[Projection] = ()
 ) -> Iterator[dict[str, Any]]:
-    """The sequences of one part, in order; those that are only the beginning of others are left out."""
+    """Yield the views of one part's sequences, in order, without those that are only the beginning of others."""
     own = run / features_table(run) / part.name
     found = [_places(sae_groups(own, scale.sae) if own.exists() else (), scale) for scale in scales]
     coloured = [(projection.name, projection.of_part(part.name)) for projection in projections]
@@ -135,7 +135,7 @@ def places_of(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
 
 
 def _places(tables: Iterable[pa.Table], scale: Scale) -> Places:
-    """The features in rows of one SAE. Those of pooled features stand where each is strongest."""
+    """The features in rows of one SAE. A pooled feature stands where it is strongest."""
     found: dict[tuple[int, int], Any] = {}
     for rows in tables:
         lengths, ids, values = active_in(rows)
@@ -157,7 +157,7 @@ def _places(tables: Iterable[pa.Table], scale: Scale) -> Places:
 
 
 def scales_of(run: Path, saes: Sequence[Mapping[str, Any]]) -> list[Scale]:
-    """The largest activation of every feature of each SAE, from what is stored; read part by part."""
+    """Read the largest stored activation of every feature of each SAE, part by part."""
     found = []
     for sae in saes:
         maxima = np.zeros(sae["d_sae"], dtype=np.float32)

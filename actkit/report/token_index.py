@@ -23,7 +23,7 @@ FEWEST = 3
 BEST = 10
 """Features kept of each text, by F1."""
 MOST_TOKENS = 50_000_000
-"""Tokens that are numbered, 100 MB. Of a longer run the first ones are."""
+"""Tokens that are numbered, 100 MB; of a longer run only the first."""
 NONE = np.uint16(65535)
 
 
@@ -36,15 +36,15 @@ class TokenIndex:
     """[n_texts] tokens with each text."""
     sequence_ids: Ints
     begins: Ints
-    """[n_sequences]: where each sequence's own tokens begin, less its first own position."""
+    """[n_sequences] the row of each sequence's first own token, less that token's position."""
     numbers: npt.NDArray[np.uint16] = field(repr=False)
     """[n_tokens] number of each token's text; NONE for rare texts and special tokens."""
     special: npt.NDArray[np.bool_] = field(repr=False)
     best: list[tuple[npt.NDArray[np.float64], Ints, Ints, Ints]] = field(default_factory=list, repr=False)
-    """Of each SAE: F1, feature, hits and active tokens [n_texts, BEST]."""
+    """For each SAE: F1, feature, hits and active tokens [n_texts, BEST]."""
 
     def rows(self, places: pa.Table) -> Ints:
-        """Where the sequences and positions of a table stand among the numbered tokens; -1 where they do not."""
+        """Return the rows of a table's sequences and positions among the numbered tokens; -1 where there is none."""
         sequence_ids, positions = places["sequence_id"].to_numpy(), places["position"].to_numpy().astype(np.int64)
         at = np.minimum(np.searchsorted(self.sequence_ids, sequence_ids), max(len(self.sequence_ids) - 1, 0))
         rows = self.begins[at] + positions
@@ -53,7 +53,7 @@ class TokenIndex:
         return found
 
     def is_special(self, rows: Ints) -> npt.NDArray[np.bool_]:
-        """[n] which of `rows` are known to be of special tokens."""
+        """Return [n] whether each of `rows` is known to be a special token."""
         known: npt.NDArray[np.bool_] = rows >= 0
         return known & self.special[rows] if len(self.special) else np.zeros(len(rows), dtype=np.bool_)
 
@@ -83,7 +83,7 @@ class TokenIndex:
                 array[text, at] = new
 
     def found(self) -> list[Any]:
-        """For a page: [text, tokens, for each SAE its features as [feature, hits, active]]."""
+        """Return for a page: [text, tokens, for each SAE its features as [feature, hits, active]]."""
         listed = []
         for number, text in enumerate(self.texts):
             of_saes = []

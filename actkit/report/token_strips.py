@@ -53,7 +53,7 @@ def first_strips(run: Path, count: int) -> list[Strip]:
     """
     facts = facts_of(run)
     rows: list[dict[str, Any]] = []
-    most = 4 * count + 4  # of a record there are three at most, of which one is a beginning
+    most = 4 * count + 4  # a record has three at most, of which one is a beginning
     for part in parts(run, "sequences"):
         rows += read_part(part, ["sequence_id", "parent_id"]).slice(0, most - len(rows)).to_pylist()
         if len(rows) == most:
@@ -90,7 +90,7 @@ def _strip(text: TokenizedText, read: set[tuple[int, int]], features: Places) ->
 
 
 def _read(run: Path, wanted: list[int]) -> set[tuple[int, int]]:
-    """The sequences and positions of which vectors are stored, or else features."""
+    """Return sequence and position of each stored vector, or else of each row of features."""
     for table, kind in (("activations", "hook_point"), ("features", "sae")):
         rows = rows_of_sequences(run, table, wanted, ["sequence_id", "position", kind])
         if rows:

@@ -25,7 +25,7 @@ class Joined:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Differences in model and options: name, value in A, value in B."""
+    """List differences in model and options: name, value in A, value in B."""
     found = [
         (name, str(first["model"].get(name)), str(second["model"].get(name)))
         for name in ("name", "revision", "dtype", "device")
@@ -39,7 +39,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tup
 
 
 def joined_features(first: Run, second: Run) -> Joined | None:
-    """The features of SAEs that both runs have, those that differ most first. None where a run has no SAE."""
+    """Join the features of SAEs that both runs have, those that differ most first. None where a run has no SAE."""
     if not first.facts.get("saes") or not second.facts.get("saes"):
         return None
     both = (first, second)
@@ -111,7 +111,7 @@ def _extent(figure: Mapping[str, Any], axis: str) -> tuple[float, float] | None:
 
 
 def _numbers(values: Any) -> Any:
-    """Numbers of a figure, which plotly may hold as base64."""
+    """Return numbers of a figure, which plotly may hold as base64."""
     if isinstance(values, Mapping):
         return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"]).astype(np.float64)
     return np.array([value if isinstance(value, int | float) else np.nan for value in _flat(values)], dtype=np.float64)

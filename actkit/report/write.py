@@ -42,7 +42,7 @@ class _Shown:
 
 
 def write_report(runs: Sequence[Run], path: Path, limit_mb: float = LIMIT_MB) -> Path:
-    """Write the page, of about `limit_mb` at most. It says what did not fit.
+    """Write the page, of about `limit_mb` at most. The page names what did not fit.
 
     Raises RunError for more than two runs, WriteError where it cannot be written.
     """
@@ -81,7 +81,7 @@ def _footnotes(has_features: bool) -> list[str]:
 def page_parts(
     runs: Sequence[Run], pictures: Sequence[Sequence[tuple[str, str, Any]]], live: bool = False
 ) -> tuple[str, str, dict[str, Any]]:
-    """The page before its blocks, after them, and the blocks of its figures."""
+    """Return the page's text before its blocks and after them, and the blocks of its figures."""
     script = script_text()
     shown = [
         _Shown(
@@ -113,7 +113,7 @@ def page_parts(
 
 
 def _sections(pictures: Sequence[Sequence[tuple[str, str, Any]]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The pictures, and the blocks of their figures. Those of two runs stand side by side on the same axes."""
+    """Return the pictures, and the blocks of their figures. Pictures of two runs share axes, side by side."""
     by_name: dict[str, list[tuple[int, Any]]] = {}
     headings: dict[str, str] = {}
     for number, of_run in enumerate(pictures):
@@ -173,10 +173,10 @@ def block_elements(blocks: dict[str, Any]) -> bytes:
 
 
 def _seen(value: Any) -> Any:
-    """A text with every invisible character named, but for the page's own markup. Jinja escapes it afterwards."""
+    """Name every invisible character of a text, except in the page's own markup. Jinja escapes the text afterwards."""
     return visible(value) if isinstance(value, str) and not isinstance(value, markupsafe.Markup) else value
 
 
 def _lines(text: str) -> Any:
-    """A query with its line breaks."""
+    """Keep the line breaks of a query."""
     return markupsafe.Markup("\n").join(visible(line) for line in text.split("\n"))

@@ -1,4 +1,4 @@
-"""Pictures of a concept's directions: how well they tell the sides apart, what else does, and where they agree."""
+"""Pictures of a concept's directions: how well they separate the sides, which baselines do, and where they agree."""
 
 from actkit.plots.concept.directions import directions, layers
 from actkit.plots.concept.sides import length, pairs, projections

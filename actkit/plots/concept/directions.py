@@ -14,7 +14,7 @@ NEAREST = 12
 
 
 def layers(run: Source, _pick: Pick) -> Drawn:
-    """Held-out AUROC by layer and method, with intervals and the bands of chance."""
+    """Draw held-out AUROC by layer and method, with intervals and the bands of chance."""
     needs(run, "direction_scores")
     rows = [row for row in run.table("direction_scores").to_pylist() if row["auroc_heldout"] is not None]
     if not rows:
@@ -60,7 +60,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 
 def directions(run: Source, pick: Pick) -> Drawn:
-    """Cosines between methods and layers, and the nearest features."""
+    """Draw cosines between methods and layers, and the nearest features."""
     needs(run, "directions")
     rows = [row for row in run.table("directions").to_pylist() if row["direction"]]
     width = len(rows[0]["direction"]) if rows else 0

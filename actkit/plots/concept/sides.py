@@ -18,11 +18,11 @@ from actkit.runs.reader import Ints, is_special, parts, rows_of, special_keys
 
 Floats = npt.NDArray[np.float64]
 WARN = 0.5
-"""Spearman correlation with length above which a direction may be one of length."""
+"""Spearman correlation with length above which a direction may encode length."""
 
 
 def projections(run: Source, pick: Pick) -> Drawn:
-    """Histograms of both sides' projections."""
+    """Draw histograms of both sides' projections."""
     of = projected(run, pick)
     both = np.concatenate([of.positive, of.negative])
     edges = np.linspace(both.min(), both.max() or 1, 1 + int(np.clip(2 * len(both) ** 0.5, 8, 40)))
@@ -45,7 +45,7 @@ def projections(run: Source, pick: Pick) -> Drawn:
 
 
 def length(run: Source, pick: Pick) -> Drawn:
-    """Projection against the number of tokens."""
+    """Draw projection against the number of tokens."""
     of = projected(run, pick)
     made = figure()
     for number, (values, name) in enumerate(((of.positive, "positive"), (of.negative, "negative"))):
@@ -70,7 +70,7 @@ def length(run: Source, pick: Pick) -> Drawn:
 
 
 def pairs(run: Source, pick: Pick) -> Drawn:
-    """Each pair as a point: its negative text against its positive one."""
+    """Draw each pair as a point: its negative text against its positive one."""
     of = projected(run, pick)
     ends = [float(min(of.positive.min(), of.negative.min())), float(max(of.positive.max(), of.negative.max()))]
     hover = "pair %{customdata}: positive %{y:.3g}, negative %{x:.3g}<extra></extra>"
@@ -96,24 +96,24 @@ class Projected:
     layer: int
     method: str
     row: Mapping[str, Any]
-    """What `direction_scores` says of the direction."""
+    """The direction's row of `direction_scores`."""
     records: Ints
     positive: Floats
     negative: Floats
     tokens: tuple[Ints, Ints]
     """Tokens of the positive and of the negative text."""
     held_out: bool
-    """Whether only test pairs are here. Otherwise the run does not say which they are."""
+    """Whether these are test pairs alone; False where the run does not say which pairs are."""
 
     @property
     def which(self) -> str:
-        """The pairs, for a sentence."""
+        """Name the pairs in a sentence."""
         n = f"{len(self.records):,}"
         return f"{n} test pairs" if self.held_out else f"All {n} pairs (this run does not say which are held out)"
 
 
 def chosen(run: Source, pick: Pick) -> dict[str, Any]:
-    """The row of `direction_scores` of the run's method, at the layer that was picked or that the run chose."""
+    """Return the row of `direction_scores` of the run's method, at the layer picked or else chosen by the run."""
     needs(run, "direction_scores")
     about = run.facts["concept"]
     rows = [row for row in run.table("direction_scores").to_pylist() if row["method"] == about["method"]]
@@ -129,14 +129,14 @@ def chosen(run: Source, pick: Pick) -> dict[str, Any]:
 
 
 def direction_of(run: Source, row: Mapping[str, Any]) -> Floats:
-    """[d_model] the direction that a row of `direction_scores` is about."""
+    """Return the direction [d_model] of a row of `direction_scores`."""
     table = run.table("directions", ["hook_point", "method", "direction"])
     here = pc.and_(pc.equal(table["hook_point"], row["hook_point"]), pc.equal(table["method"], row["method"]))
     return np.array(table.filter(here)["direction"][0].as_py())
 
 
 def projected(run: Source, pick: Pick) -> Projected:
-    """The test pairs on the chosen direction."""
+    """Project the test pairs, or all where the run marks none, on the chosen direction."""
     row = chosen(run, pick)
     needs(run, "directions", "activations")
     last_only = run.facts["options"].get("positions") == "all"
@@ -169,7 +169,7 @@ def projected(run: Source, pick: Pick) -> Projected:
 def _projections(run: Source, point: str, direction: Floats, last_only: bool) -> dict[int, float]:
     """sequence_id → projection of the mean of its stored positions, or of the last one: as directions are fitted.
 
-    A mean leaves special tokens and sinks out where anything else is there.
+    A mean leaves out special tokens and sinks, unless the text has no other positions.
     """
     found: dict[int, float] = {}
     for part in parts(run.path, "activations"):
@@ -195,6 +195,6 @@ def _auroc(of: Projected) -> float:
 
 
 def interval(row: Mapping[str, Any]) -> str:
-    """The held-out AUROC of a row with its interval, for a sentence."""
+    """Write the held-out AUROC of a row with its interval, for a sentence."""
     low, high = row.get("auroc_heldout_low"), row.get("auroc_heldout_high")
     return f"{row['auroc_heldout']:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")

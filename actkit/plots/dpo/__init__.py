@@ -1,4 +1,4 @@
-"""Pictures of preference pairs: how far the sides are apart, where they part, and along what."""
+"""Pictures of preference pairs: how far the sides are apart, where they diverge, and along which directions."""
 
 from actkit.plots.dpo.projections import divergence, drift, layers, pair, pca
 from actkit.plots.picture import Picture

@@ -16,11 +16,11 @@ Floats = npt.NDArray[np.float64]
 MOST_PAIRS = 2_000
 """Pairs whose vectors are in memory together; a picture of fewer than all says so."""
 SIGNS = 400
-"""Random exchanges of sides that a null band is made of."""
+"""Random exchanges of sides that make a null band."""
 
 
 def layer_of(run: Source, pick: Pick) -> tuple[int, str]:
-    """The layer that pictures of one layer show. Raises LackingError."""
+    """Return layer and hook point for pictures of one layer. Raises LackingError."""
     needs(run, "activations", "pairs")
     table = run.table("pair_diffs", ["layer", "hook_point"]) if "pair_diffs" in run.tables else None
     known = [] if table is None else table.group_by(table.column_names).aggregate([]).to_pylist()
@@ -41,11 +41,11 @@ class LayerDifferences:
     null: Floats
     """[SIGNS] norms of that mean when each pair's sides are exchanged at random."""
     scale: float
-    """Mean norm of the responses' means: what differences are measured against."""
+    """Mean norm of the responses' means: the scale for the size of differences."""
 
 
 def layer_differences(run: Source) -> list[LayerDifferences]:
-    """Every hook point's mean difference and what chance gives. Memory does not grow with the pairs."""
+    """Return every hook point's mean difference with its null norms. Memory does not grow with the pairs."""
     sums: dict[tuple[int, str], tuple[Any, ...]] = {}
     for rows, records, differences, scale in _differences(run):
         own = (len(records), differences.sum(axis=0), _signs(records) @ differences, scale)
@@ -59,7 +59,7 @@ def layer_differences(run: Source) -> list[LayerDifferences]:
 
 
 def differences_at(run: Source, hook_point: str) -> tuple[Ints, Floats]:
-    """record_id [n] and chosen − rejected [n, d_model] of the first MOST_PAIRS pairs, of the response means."""
+    """Return record_id [n] and chosen − rejected [n, d_model] of the first MOST_PAIRS pairs, of the response means."""
     ids: list[Ints] = []
     vectors: list[Floats] = []
     for _, records, differences, _ in _differences(run, hook_point):
@@ -71,9 +71,9 @@ def differences_at(run: Source, hook_point: str) -> tuple[Ints, Floats]:
 
 
 def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats]) -> Iterator[tuple[str, Ints, Floats]]:
-    """Each side of the first MOST_PAIRS pairs: its name, tokens after the divergence [n], and their projections [n].
+    """Yield each side of the first MOST_PAIRS pairs: its name, tokens after the divergence [n], their projections [n].
 
-    A pair is projected on the direction that its own half of the pairs did not make.
+    A pair is projected on the mean difference of the other half of the pairs, see `halves`.
     """
     n = 0
     for part in parts(run.path, "activations"):
@@ -95,7 +95,7 @@ def drifts(run: Source, hook_point: str, directions: tuple[Floats, Floats]) -> I
 
 
 def halves(records: Ints, differences: Floats) -> tuple[Floats, Floats]:
-    """Unit mean differences for even and for odd records, each of the other half alone."""
+    """Return unit mean differences for even and odd records, each over the other half, or over all if that is empty."""
     found = []
     for half in (0, 1):
         others = differences[records % 2 != half]
@@ -105,7 +105,7 @@ def halves(records: Ints, differences: Floats) -> tuple[Floats, Floats]:
 
 
 def _differences(run: Source, hook_point: str | None = None) -> Iterator[tuple[Rows, Ints, Floats, float]]:
-    """Rows with pairs [n] of which both sides are stored: their differences [n, width], and the summed norm of their means.
+    """Yield rows, record_id [n] of pairs stored on both sides, differences [n, width], summed norm of the means.
 
     Raises LackingError where there are none.
     """
@@ -129,5 +129,5 @@ def _differences(run: Source, hook_point: str | None = None) -> Iterator[tuple[R
 
 
 def _signs(records: Ints) -> Floats:
-    """[SIGNS, n] of +1 and -1, the same for a record wherever it stands."""
+    """Return signs [SIGNS, n] of +1 and -1, the same for a record in any part."""
     return np.array([np.random.default_rng([7, int(record)]).choice((-1.0, 1.0), SIGNS) for record in records]).T

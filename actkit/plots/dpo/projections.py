@@ -1,4 +1,4 @@
-"""Preference pairs: how far the sides are apart, where they part, and tokens and pairs along directions."""
+"""Preference pairs: how far the sides are apart, where they diverge, and tokens and pairs along directions."""
 
 import collections
 
@@ -36,7 +36,7 @@ TOKENS = 40
 
 
 def layers(run: Source, _pick: Pick) -> Drawn:
-    """Differences by layer, and the mean difference beside what exchanged sides give."""
+    """Draw differences by layer, and the mean difference with the null band of exchanged sides."""
     needs(run, "pair_diffs", "pairs", "activations")
     table = run.table("pair_diffs", ["layer", "divergence_diff_norm", "response_diff_norm"]).to_pandas()
     means = layer_differences(run)
@@ -73,7 +73,7 @@ def layers(run: Source, _pick: Pick) -> Drawn:
 
 
 def divergence(run: Source, _pick: Pick) -> Drawn:
-    """Where in the answer the pairs part, and how many have which status."""
+    """Draw where in the answer the pairs diverge, and the number of pairs of each status."""
     needs(run, "pairs")
     rows = run.table("pairs").to_pylist()
     at = [
@@ -83,7 +83,7 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
     ]
     statuses = collections.Counter(row["status"] for row in rows)
     made = panels(2, widths=[0.65, 0.35])
-    size = max(1, -(-(max(at, default=0) + 1) // BINS))  # whole tokens, so that a bar is where it says
+    size = max(1, -(-(max(at, default=0) + 1) // BINS))  # whole tokens, so that a bar stands at its number
     bins = {"start": -0.5, "end": max(at, default=0) + 0.5 + size, "size": size}
     made.add_trace(go.Histogram(x=at, marker_color=BLUE, showlegend=False, xbins=bins), 1, 1)
     names = sorted(statuses, key=lambda status: statuses[status])
@@ -118,7 +118,7 @@ def divergence(run: Source, _pick: Pick) -> Drawn:
 
 
 def pca(run: Source, pick: Pick) -> Drawn:
-    """The pair differences' first two principal components, uncentred and centred, coloured by length difference."""
+    """Draw two principal components of pair differences, uncentred and centred, coloured by length difference."""
     layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point)
     if len(records) < 3:
@@ -161,7 +161,7 @@ def pca(run: Source, pick: Pick) -> Drawn:
 
 
 def pair(run: Source, pick: Pick) -> Drawn:
-    """One pair after its divergence, coloured by projection on the mean difference."""
+    """Draw one pair after its divergence, coloured by projection on the mean difference."""
     layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point)
     pairs = run.table("pairs").to_pylist()
@@ -201,7 +201,7 @@ def pair(run: Source, pick: Pick) -> Drawn:
 
 
 def drift(run: Source, pick: Pick) -> Drawn:
-    """The mean projection of both sides, token by token after the divergence."""
+    """Draw the mean projection of both sides, token by token after the divergence."""
     layer, point = layer_of(run, pick)
     records, differences = differences_at(run, point)
     directions = halves(records, differences)

@@ -1,4 +1,4 @@
-"""Pictures of a corpus through an SAE: the map of its features, one feature, what a token's text has, whole documents."""
+"""Pictures of a corpus through an SAE: all features, one feature, a token's features, whole documents."""
 
 from actkit.plots.feature_dataset.all_features import l0, map_, search
 from actkit.plots.feature_dataset.chosen_feature import document, feature

@@ -1,4 +1,4 @@
-"""All features of an SAE on a corpus: how often and how strongly each is active, how many are at once, and which a token has."""
+"""All features of an SAE on a corpus: how often and strongly each is active, how many at once, which detect a token."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ EXACT = "Exact over the run's tokens, special ones left out; there is no interva
 
 
 def map_(run: Source, pick: Pick) -> Drawn:
-    """Density against the largest activation, a point a feature."""
+    """Draw density against the largest activation, a point a feature."""
     sae, rows = stats_of(run, pick, ["feature_id", "density", "max"])
     density, most, ids = (rows[name].to_numpy(zero_copy_only=False) for name in ("density", "max", "feature_id"))
     alive = np.flatnonzero(density > 0)
@@ -45,7 +45,7 @@ def map_(run: Source, pick: Pick) -> Drawn:
 
 
 def l0(run: Source, pick: Pick) -> Drawn:
-    """Active features by position, and the histogram of densities."""
+    """Draw active features by position, and the histogram of densities."""
     sae = sae_shown(run, pick)
     tallies: list[Ints] = [np.zeros(1024, dtype=np.int64) for _ in range(POSITIONS)]
     for rows in position_rows(run, sae, with_features=False):
@@ -61,7 +61,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
         [int(np.searchsorted(np.cumsum(histogram), q * histogram.sum())) for _, histogram in kept]
         for q in (0.25, 0.5, 0.75)
     )
-    # What is not told where it goes is drawn in the first panel.
+    # Traces without row and column go to the first panel.
     made.add_traces([*band(x, low, high, "quartiles", BLUE), line(x, mid, "median", 0)])
     made.update_xaxes(title="position", **wholes(x), row=1, col=1)
     made.update_yaxes(title="active features (L0)", rangemode="tozero", row=1, col=1)
@@ -90,7 +90,7 @@ def l0(run: Source, pick: Pick) -> Drawn:
 
 
 def stats_of(run: Source, pick: Pick, columns: list[str]) -> tuple[str, Any]:
-    """The SAE that is shown, and its rows of `feature_stats`. Raises LackingError."""
+    """Return the SAE that is shown, and its rows of `feature_stats`. Raises LackingError."""
     needs(run, "feature_stats")
     sae = sae_shown(run, pick)
     table = run.table("feature_stats", ["sae", *columns])
@@ -98,7 +98,7 @@ def stats_of(run: Source, pick: Pick, columns: list[str]) -> tuple[str, Any]:
 
 
 def search(run: Source, pick: Pick) -> Drawn:
-    """Precision against recall of every feature for one token's text."""
+    """Draw precision against recall of every feature for one token's text."""
     sae = sae_shown(run, pick)
     token = pick.token if pick.token is not None else _common_token(run)
     found = features_of_token(run, sae, token)
@@ -144,7 +144,7 @@ class TokenFeatures:
 
 
 def features_of_token(run: Source, sae: str, token: str) -> TokenFeatures:
-    """How well the features of one SAE detect a token's text. Special tokens are left out."""
+    """Measure how well the features of one SAE detect a token's text. Special tokens are left out."""
     d_sae = d_sae_of(run, sae)
     hits, active, n = np.zeros(d_sae, dtype=np.int64), np.zeros(d_sae, dtype=np.int64), 0
     for rows in position_rows(run, sae):
@@ -158,7 +158,7 @@ def features_of_token(run: Source, sae: str, token: str) -> TokenFeatures:
 
 
 def _common_token(run: Source) -> str:
-    """The commonest token of four letters or more: shorter ones say little about a feature."""
+    """Return the commonest token of four letters or more: shorter ones say little about a feature."""
     tokens = run.table("tokens", ["token", "is_special"])
     texts = tokens.filter(pc.invert(tokens["is_special"]))["token"].combine_chunks()
     counts = [(entry["counts"], entry["values"]) for entry in pc.value_counts(texts.cast("string")).to_pylist()]

@@ -26,11 +26,11 @@ from actkit.runs.by_feature import positions_of_feature
 from actkit.runs.by_sequence import sequences_of
 
 BINS = 40
-"""Of a feature's histogram, between 0 and its largest activation."""
+"""Bins of a feature's histogram, between 0 and its largest activation."""
 
 
 def feature(run: Source, pick: Pick) -> Drawn:
-    """The histogram of one feature's activations."""
+    """Draw the histogram of one feature's activations."""
     sae, number = feature_shown(run, pick)
     bins, most = histogram_of(run, sae, number)
     edges = np.linspace(0, most, len(bins) + 1)
@@ -65,7 +65,7 @@ def feature(run: Source, pick: Pick) -> Drawn:
 
 
 def document(run: Source, pick: Pick) -> Drawn:
-    """One sequence with the heat of one feature: that of the picture `feature`, where it is strongest, unless picked."""
+    """Draw one sequence coloured by one feature: by default that of the picture `feature`, where it is strongest."""
     needs(run, "features")
     sae, feature = feature_shown(run, pick)
     places = positions_of_feature(run.path, sae, feature)
@@ -91,7 +91,7 @@ def document(run: Source, pick: Pick) -> Drawn:
 
 
 def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
-    """The SAE and the feature that was picked; else the one of the largest activation × √density, dense ones left out.
+    """Return the SAE and feature picked, else the feature of largest activation × √density among those not dense.
 
     Raises LackingError.
     """
@@ -108,7 +108,7 @@ def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
 
 
 def histogram_of(run: Source, sae: str, number: int) -> tuple[list[int], float]:
-    """Counts of a feature's activations in equal bins from 0 to its largest one, and the largest one."""
+    """Return counts [BINS] of a feature's activations in equal bins from 0 to the largest, and the largest."""
     row = _row(run, sae, number)
     if row and row.get("histogram") and row.get("max"):
         return list(row["histogram"]), float(row["max"])

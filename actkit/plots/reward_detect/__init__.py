@@ -1,4 +1,4 @@
-"""Pictures of features of feedback: which tell the labels apart, whether it holds, and what it must be read beside."""
+"""Pictures of features of feedback: which separate the labels, whether that replicates, and the baselines."""
 
 from actkit.plots.picture import Picture
 from actkit.plots.reward_detect.chosen_feature import feature

@@ -19,7 +19,7 @@ COMPARED = {
 
 
 def feature(run: Source, pick: Pick) -> Drawn:
-    """One feature's pooled activation for both labels, and the adjusted figures."""
+    """Draw one feature's pooled activation for both labels, and the adjusted figures."""
     sae, rows = scores_of(run, pick)
     row = next((row for row in rows if pick.feature in (None, row["feature_id"])), None)
     if row is None:

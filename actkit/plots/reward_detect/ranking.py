@@ -1,4 +1,4 @@
-"""The ranking of features by how they tell labels apart: its ends, every feature's certainty, and whether it holds."""
+"""The ranking of features by how they tell labels apart: its ends, every feature's certainty, and its replication."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ METHODS = {"draws": "random draws", "exact": "exact", "limit": "three-moment app
 
 
 def forest(run: Source, pick: Pick) -> Drawn:
-    """Discovery and held-out AUROC of the first and last features, with what chance gives the best."""
+    """Draw discovery and held-out AUROC of the first and last features, with the best AUROC by chance."""
     sae, rows = scores_of(run, pick)
     shown = rows if len(rows) <= 2 * ENDS else rows[:ENDS] + rows[-ENDS:]
     names = [f"{row['feature_id']}" for row in shown]
@@ -56,7 +56,7 @@ def forest(run: Source, pick: Pick) -> Drawn:
 
 
 def volcano(run: Source, pick: Pick) -> Drawn:
-    """AUROC against p, with q, and the smallest p that the method can give."""
+    """Draw AUROC against p, with q, and the smallest p that the method can give."""
     sae, rows = scores_of(run, pick)
     kept = [row for row in rows if row["p_value"] is not None][:MAX_POINTS]
     if not kept:
@@ -66,7 +66,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
     made = figure(height=460)
     hover = "feature %{customdata[0]}: AUROC %{x:.3f}, p 10^-%{y:.1f}, q %{customdata[1]:.2g}<extra></extra>"
     made.add_traces(_either_side_of(limit, kept, y, hover, 0.65))
-    # Draws are added in rounds, so that the floor is what several features have, and no less.
+    # Draws are added in rounds: the smallest p is their floor only where several features have it.
     by_draws = [row["p_value"] for row in kept if row["p_method"] == "draws"]
     least = min(by_draws, default=None)
     floor = ""
@@ -88,7 +88,7 @@ def volcano(run: Source, pick: Pick) -> Drawn:
 
 
 def replication(run: Source, pick: Pick) -> Drawn:
-    """Discovery AUROC against held-out AUROC."""
+    """Draw discovery AUROC against held-out AUROC."""
     sae, rows = scores_of(run, pick)
     later = [row for row in rows if row["auroc_heldout"] is not None]
     if not later:
@@ -116,7 +116,7 @@ def replication(run: Source, pick: Pick) -> Drawn:
 
 
 def scores_of(run: Source, pick: Pick) -> tuple[str, list[dict[str, Any]]]:
-    """The SAE that is shown, and its rows of `feature_scores` by rank. Raises LackingError."""
+    """Return the SAE that is shown, and its rows of `feature_scores` by rank. Raises LackingError."""
     needs(run, "feature_scores")
     sae = sae_shown(run, pick)
     names = [name for name in columns_of(run, "feature_scores") if name != "contexts"]
@@ -127,7 +127,7 @@ def scores_of(run: Source, pick: Pick) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _tested(run: Source, sae: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `run.json` says of the tests of features, and of one SAE among them. Raises LackingError."""
+    """Return the entries of `run.json` on the tests of features, and on one SAE among them. Raises LackingError."""
     about = run.facts.get("scores") or run.facts.get("concept", {}).get("features")
     if not about:
         raise LackingError("This run tested no features.", "reward-detect, or concept with an SAE")
@@ -147,7 +147,7 @@ def _limit(run: Source) -> float:
 def _either_side_of(
     limit: float, rows: Sequence[dict[str, Any]], y: Sequence[float], hover: str, opacity: float
 ) -> list[go.Scatter]:
-    """A point a feature, AUROC against `y`: those with q up to the limit, and the others."""
+    """Make a point a feature, AUROC against `y`: those with q up to the limit, and the others."""
     found = []
     for number, (small, name) in enumerate(((True, f"q ≤ {limit:g}"), (False, f"q > {limit:g}"))):
         here = [at for at, row in enumerate(rows) if (row["q_value"] <= limit) is small][:MAX_POINTS]
@@ -159,7 +159,7 @@ def _either_side_of(
 
 
 def probes(run: Source, pick: Pick) -> Drawn:
-    """Held-out probes of features, of the activations, and length alone."""
+    """Draw held-out probes of features, of the activations, and length alone."""
     sae = sae_shown(run, pick)
     about, of = _tested(run, sae)
     length = about["length_only"].get("held_out") or about["length_only"]["all"]
