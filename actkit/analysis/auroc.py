@@ -23,7 +23,7 @@ class Auroc:
 
 @dataclass(frozen=True)
 class Aurocs:
-    """The same for many scores, [n_columns] each."""
+    """AUROCs of many scores with their 95 % intervals, [n_columns] each."""
 
     value: Floats
     low: Floats
@@ -31,9 +31,9 @@ class Aurocs:
 
 
 def auroc(scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None = None) -> Auroc:
-    """The area under the ROC curve of scores [n] for labels [n] (True: positive), ties counting half.
+    """Compute the area under the ROC curve of scores [n] for labels [n] (True: positive); ties count half.
 
-    The 95 % interval takes texts of one of `groups` [n] as dependent: DeLong's variance (DeLong, DeLong &
+    The 95 % interval treats texts of one of `groups` [n] as dependent. It takes DeLong's variance (DeLong, DeLong &
     Clarke-Pearson 1988), in Obuchowski's (1997) form where texts share groups; see `interval`. All NaN where a class is
     empty. Raises ValueError for a score that is NaN and for lengths that differ.
     """
@@ -66,10 +66,10 @@ def auroc_and_error(
 
 
 def column_aurocs(x: Columns, clusters: Clusters) -> Aurocs:
-    """The AUROC of each column with its zeros, which all tie; 0.5 where a column has no nonzero.
+    """Compute the AUROC of each column of a block; all zeros of a column tie, so that without a nonzero it is 0.5.
 
-    Of a block of columns: a large matrix comes in several. The interval rests on a normal limit: of a column with a
-    handful of nonzeros it is a rough guide. Raises ValueError when columns and clusters are not of as many texts.
+    NaN where a class is empty. The interval assumes a normal limit: for a column with a handful of nonzeros it is a
+    rough guide. Raises ValueError when columns and clusters have different numbers of texts.
     """
     labels = _labels_of(x, clusters)
     value = variance = np.full(x.n_columns, np.nan)
@@ -79,10 +79,10 @@ def column_aurocs(x: Columns, clusters: Clusters) -> Aurocs:
 
 
 def stratified_aurocs(x: Columns, strata: Clusters) -> Floats:
-    """AUROC [n_columns] over those pairs of a positive and a negative text that are in one of the strata.
+    """AUROC [n_columns] over the pairs of a positive and a negative text of the same stratum.
 
-    That is the mean of the strata's AUROCs, weighted by their pairs. NaN where no stratum has both classes. Raises
-    ValueError when columns and strata are not of as many texts.
+    It is the mean of the strata's AUROCs, weighted by their pairs. NaN where no stratum has both classes. Raises
+    ValueError when columns and strata have different numbers of texts.
     """
     labels = _labels_of(x, strata)
     m, n = strata.positives.astype(np.int64), strata.negatives.astype(np.int64)
@@ -106,7 +106,7 @@ def _labels_of(x: Columns, clusters: Clusters) -> Bools:
 
 
 def _placed(x: Columns, labels: Bools, clusters: Clusters) -> tuple[Floats, Floats]:
-    """AUROCs and their variances: placements of nonzeros one by one, those of zeros once for a column."""
+    """AUROCs and their variances, from a placement for each nonzero and one for all zeros of a column and class."""
     owner, here = x.owners(), labels[x.rows]
     m, n = int(labels.sum()), int((~labels).sum())
     below, positives_below = twice_below(owner, x.values, here)
@@ -131,7 +131,7 @@ def _placed(x: Columns, labels: Bools, clusters: Clusters) -> tuple[Floats, Floa
 def _clustered(
     x: Columns, here: Bools, apart: Floats, zero_positive: Floats, zero_negative: Floats, clusters: Clusters
 ) -> Floats:
-    """Variances from what placements deviate: [nnz] of nonzeros, [n_columns] of a positive and a negative zero."""
+    """Variances from the placements' deviations: `apart` [nnz], and [n_columns] of a positive and a negative zero."""
     pair, owner, cluster = touched(x, clusters.of_text, len(clusters.positives))
     kinds = []
     for chosen, zero, counts in ((here, zero_positive, clusters.positives), (~here, zero_negative, clusters.negatives)):

@@ -9,17 +9,18 @@ from actkit.runs.reader import Ints
 from actkit.schemas.of_features import CO_ACTIVE
 
 KEPT, FEWEST = 8, 10
-"""Features listed as active together with one, which must be on so many of the tokens that are looked at."""
+"""Features listed for each feature, and the fewest sampled tokens that a feature with a list is active on."""
 BLOCK = 1024
 """Features whose pairs are counted at once."""
 SMALL = 32
-"""Numbers of tokens up to which pairs are told apart before they are sorted."""
+"""Pairs are told apart by counts up to this before they are sorted."""
 
 
 def co_active(ids: npt.NDArray[np.int32], lengths: Ints, d_sae: int) -> pa.Array:
-    """[d_sae] the features most often active where each is, by how often and then by id; type `CO_ACTIVE`.
+    """[d_sae] lists of the features most often active together with each, by count and then by id; type `CO_ACTIVE`.
 
-    Over tokens at random that have so many of `ids` each. Null for features that are on fewer than FEWEST of them.
+    Counts are over random tokens: `ids` are their active features, and `lengths` [tokens] says how many each token has.
+    Null for features that are active on fewer than FEWEST tokens.
     """
     ends = np.concatenate([[0], np.cumsum(lengths)])
     tokens = csr_array((np.ones(len(ids), dtype=np.int32), ids, ends), shape=(len(lengths), d_sae))
@@ -41,12 +42,12 @@ def co_active(ids: npt.NDArray[np.int32], lengths: Ints, d_sae: int) -> pa.Array
 
 
 def _most(starts: Ints, others: Ints, both: Ints, own: Ints) -> tuple[Ints, Ints, Ints]:
-    """Row, other feature and count of the KEPT largest counts of each row, those of `own` [rows] with itself left out.
+    """Return row, other feature and count of the KEPT largest counts of each row, its own feature (`own`) left out.
 
-    `others` and `both` are a row's from one of `starts` to the next, in any order.
+    A row's `others` and `both` (counts) go from its entry of `starts` to the next, in any order.
     """
     n = np.diff(starts)
-    # Counts up to SMALL say from which on a row has KEPT and itself; most pairs of features are on few tokens together.
+    # Counts up to SMALL show the least count that KEPT features and the row's own reach; most pairs share few tokens.
     some = np.minimum(both, SMALL - 1)
     found = np.bincount(np.repeat(np.arange(len(own)) * SMALL, n) + some, minlength=len(own) * SMALL)
     above = np.cumsum(found.reshape(-1, SMALL)[:, ::-1], axis=1)

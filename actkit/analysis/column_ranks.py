@@ -7,10 +7,10 @@ from actkit.analysis.columns import Bools, Columns, Floats, Ints
 
 
 def twice_below(segments: Ints, values: npt.NDArray[np.float32], chosen: Bools) -> tuple[Ints, Ints]:
-    """For each of some values [k] above 0: twice how many values of its segment are less, plus how many are equal.
+    """Return for each value [k] above 0 twice the number of smaller values in its segment, plus that of equal ones.
 
-    Itself counts as equal. Returned for all values of the segment, and for the `chosen` ones [k] alone. Whole numbers,
-    so that sums of them are exact and equal ones compare equal. `segments` [k] are 0 to 2^31 - 1.
+    A value counts as equal to itself. The first result counts all values of the segment, the second the `chosen` ones
+    [k]: whole numbers, so that sums are exact and equal sums compare equal. `segments` [k] are 0 to 2^31 - 1.
     """
     # The bits of positive floats are ordered as the floats are, so one integer sorts by segment, then by value.
     keys = (segments.astype(np.uint64) << np.uint64(32)) | np.ascontiguousarray(values).view(np.uint32)
@@ -31,16 +31,16 @@ def twice_below(segments: Ints, values: npt.NDArray[np.float32], chosen: Bools) 
 
 
 def touched(columns: Columns, cluster_of_row: Ints, n_clusters: int) -> tuple[Ints, Ints, Ints]:
-    """The pairs of a column and a cluster of rows that have a nonzero.
+    """Find the pairs of a column and a cluster of rows that have a nonzero.
 
-    Returned: [nnz] the number of each nonzero's pair, and [pairs] column and cluster of each, ascending.
+    Returns the number of each nonzero's pair [nnz], and the column and cluster of each pair [pairs], ascending.
     """
     pair, keys = distinct(columns.owners() * n_clusters + cluster_of_row[columns.rows])
     return pair, *np.divmod(keys, n_clusters)
 
 
 def distinct(keys: Ints) -> tuple[Ints, Ints]:
-    """For each of [k] keys the number of its value, and the values, ascending; near linear where keys nearly are."""
+    """Return the number of each key's value [k], and the values, ascending; fast where keys are nearly sorted."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(keys)]
@@ -50,5 +50,5 @@ def distinct(keys: Ints) -> tuple[Ints, Ints]:
 
 
 def sums(of: Ints, values: npt.NDArray[np.generic], n: int) -> Floats:
-    """[n] the sum of those `values` [k] whose number in `of` [k] it is."""
-    return np.bincount(of, values, n).astype(np.float64)  # of nothing at all, bincount makes integers
+    """[n] for each number below n the sum of the `values` [k] that have it in `of` [k]."""
+    return np.bincount(of, values, n).astype(np.float64)  # bincount of no values returns integers

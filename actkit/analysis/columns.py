@@ -1,4 +1,4 @@
-"""A sparse matrix of pooled features by column, which is how features are tested: each over all texts."""
+"""A sparse matrix of pooled features, stored by column: a test of a feature reads it over all texts."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ Part = tuple[npt.NDArray[np.integer], npt.NDArray[np.integer], npt.NDArray[np.fl
 
 @dataclass(frozen=True)
 class Columns:
-    """[n_rows, n_columns] in compressed columns: what is not stored is exactly 0."""
+    """A matrix [n_rows, n_columns] in compressed columns: an element that is not stored is exactly 0."""
 
     n_rows: int
     starts: Ints
@@ -26,14 +26,14 @@ class Columns:
 
     @property
     def n_columns(self) -> int:
-        """Columns, those without a nonzero included."""
+        """Number of columns, those without a nonzero included."""
         return len(self.starts) - 1
 
     @classmethod
     def of(cls, part: Part, n_rows: int, n_columns: int) -> "Columns":
-        """The columns of a matrix with these nonzeros; explicit zeros are left out.
+        """Make a matrix of these nonzeros; explicit zeros are left out.
 
-        Raises ValueError for what `checked` does, and for two values at one place.
+        Raises ValueError where `checked` does, and for two values at one place.
         """
         rows, ids, values = checked(part, n_rows, n_columns)
         order = np.lexsort((rows, ids))
@@ -60,14 +60,15 @@ class Columns:
 
 
 def checked(part: Part, n_rows: int, n_columns: int) -> Part:
-    """The nonzeros of a part, values as float32.
+    """Return the nonzeros of a part, values as float32.
 
-    Raises ValueError for a value that is negative or no finite number, and a row or column that does not exist.
+    Raises ValueError for a value that is negative or not finite, a row or column that does not exist, and arrays of
+    different lengths.
     """
     rows, ids, values = part
     if not len(rows) == len(ids) == len(values):
         raise ValueError(f"{len(rows)} rows, {len(ids)} columns and {len(values)} values")
-    values = values.astype(np.float32, copy=False)  # what is too small for float32 is 0 too
+    values = values.astype(np.float32, copy=False)  # a value too small for float32 becomes 0
     if not (np.isfinite(values).all() and (values >= 0).all()):
         raise ValueError("a value of a sparse matrix is negative or no finite number")
     for what, numbers, end in (("row", rows, n_rows), ("column", ids, n_columns)):

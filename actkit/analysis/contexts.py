@@ -16,15 +16,15 @@ from actkit.schemas import CONTEXTS
 AT_ONCE = 1 << 20
 """Entries that are looked at together."""
 WAITING = 1 << 14
-"""Entries after which what waits is taken in; more where there are very many features."""
+"""Waiting entries after which they are merged; more where there are very many features."""
 Floats = npt.NDArray[np.float32]
 
 
 class Strongest:
     """The `most` strongest tokens of each feature, no two of one kind; equal ones in order of sequence.
 
-    A kind is a sequence where none are given. What comes in waits until it is much, since most of it is weaker than
-    what is known by then. Memory is `most` × n_features × 30 bytes and twice that for what waits.
+    Where no kinds are given, a kind is a sequence. Added entries wait and are merged many at a time, since most of them
+    are weaker than the tokens known by then. Memory is `most` × n_features × 30 bytes, and twice that for waiting ones.
     """
 
     def __init__(self, n_features: int, most: int) -> None:
@@ -32,7 +32,7 @@ class Strongest:
         self._activations: Floats = np.zeros(shape, dtype=np.float32)
         self._sequence_ids, self._positions, self._kinds = (np.zeros(shape, dtype=np.int64) for _ in range(3))
         self._least: Floats = np.zeros(n_features, dtype=np.float32)
-        """[n_features] what a token must exceed to be among them."""
+        """[n_features] the activation that a token must exceed to be among them."""
         self._waiting: list[tuple[Ints, Floats, Ints, Ints, Ints]] = []
         self._count, self._most_waiting = 0, max(WAITING, n_features * most)
 
@@ -44,13 +44,13 @@ class Strongest:
 
     @property
     def sequence_ids(self) -> Ints:
-        """[n_features, most] of those tokens."""
+        """[n_features, most] the sequences of those tokens."""
         self.settle()
         return self._sequence_ids
 
     @property
     def positions(self) -> Ints:
-        """[n_features, most] of those tokens."""
+        """[n_features, most] the positions of those tokens."""
         self.settle()
         return self._positions
 
@@ -65,7 +65,7 @@ class Strongest:
     ) -> None:
         """Add arrays [n], an entry for each feature of each token, in order of sequence and position.
 
-        With `tokens` [n], the last three arrays are of tokens, and it says which token each entry is of.
+        With `tokens` [n], the token of each entry, `sequence_ids`, `positions` and `kinds` have an element a token.
         """
         for first in range(0, len(feature_ids), AT_ONCE):
             here = slice(first, first + AT_ONCE)
@@ -80,7 +80,7 @@ class Strongest:
                 self.settle()
 
     def settle(self) -> None:
-        """Take what waits in, and know better afterwards what is too weak."""
+        """Merge the waiting entries, and raise the activations that later tokens must exceed."""
         if not self._count:
             return
         most = self._activations.shape[1]
@@ -88,7 +88,7 @@ class Strongest:
         self._waiting, self._count = [], 0
         touched = np.flatnonzero(np.bincount(every[0], minlength=len(self._least)))
         known: tuple[npt.NDArray[Any], ...] = (self._activations, self._sequence_ids, self._positions, self._kinds)
-        # Earlier ones come first, so that of equal ones they stay.
+        # Earlier tokens come first, so that they stay where others are equal.
         there = self._activations[touched] > 0
         old = (np.repeat(touched, there.sum(1)), *(array[touched][there] for array in known))
         ids, values, sequences, places, kinds = (np.concatenate(arrays) for arrays in zip(old, every, strict=True))
@@ -113,7 +113,7 @@ def rank_within(groups: Ints) -> Ints:
 
 
 def stable_order(keys: Ints) -> Ints:
-    """The order that sorts keys [n], equal ones as they come; numpy's own stable sort takes several times as long."""
+    """Return the stable order that sorts keys [n]; numpy's own stable sort takes several times as long."""
     order = np.argsort(keys)
     ranked = keys[order]
     equal = ranked[1:] == ranked[:-1]
@@ -149,7 +149,7 @@ def contexts_of(run: Path, strongest: Strongest, features: Sequence[int]) -> pa.
 
 
 def context_lists(ends: Ints, sequences: Ints, positions: Ints, activations: Floats, texts: Windows) -> pa.Array:
-    """Lists of contexts: each from one of `ends` to the next of the [n] tokens; type `schemas.CONTEXTS`."""
+    """Make lists of the contexts of tokens [n], each list from one of `ends` to the next; type `schemas.CONTEXTS`."""
     rows = pa.StructArray.from_arrays(
         [
             pa.array(sequences),
@@ -163,10 +163,10 @@ def context_lists(ends: Ints, sequences: Ints, positions: Ints, activations: Flo
 
 
 class ContextFile:
-    """Texts around tokens [n]; those of each block wait in a temporary file of their own."""
+    """Texts around tokens [n]; each block's texts wait in a temporary file of its own."""
 
     def __init__(self, run: Path, sequences: Ints, positions: Ints, blocks: Ints, scratch: Path) -> None:
-        """One pass over the run's text; `blocks` [n] says, ascending, in which block each token is read again.
+        """Read the run's texts in one pass; `blocks` [n], ascending, is the block with which each token is read again.
 
         Raises WriteError where a file in `scratch` cannot be written.
         """
@@ -174,7 +174,7 @@ class ContextFile:
         self._firsts = np.searchsorted(blocks, np.arange(n_blocks + 1))
         self._files = [Spill(scratch) for _ in range(n_blocks)]
         self._kept: list[list[tuple[Ints, Ints]]] = [[] for _ in range(n_blocks)]
-        """Of each block, part by part: which tokens, and the lengths of their texts."""
+        """For each block, part by part: its tokens, and the lengths of their texts."""
         try:
             for where, data, lengths in texts_of(run, sequences, positions, blocks):
                 number = int(blocks[where[0]])

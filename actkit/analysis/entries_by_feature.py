@@ -4,10 +4,11 @@
    counting sort, orders them by feature, and the chunk is appended to the file. The columns of a token are appended
    once, not for each of its entries.
 2. Counts of features are taken chunk by chunk (`chunks`), in any order.
-3. For all entries of a feature after one another, the features are cut into ranges of about RANGE entries, for which
-   all chunks are read: see `ranges_of_chunks`.
+3. To read the entries of a feature one after another, `ranges_of_chunks` cuts the features into ranges of about RANGE
+   entries, and reads each range from all chunks.
 
-A chunk or a range is in memory, however many entries there are; a feature of more than a range comes in slices.
+Memory holds a chunk or a range, however many entries there are; a feature with more entries than a range comes in
+slices.
 """
 
 from collections.abc import Iterator
@@ -42,9 +43,9 @@ def priority_of(sequences: Ints, positions: npt.NDArray[np.integer]) -> npt.NDAr
 
 
 class TokensAtRandom:
-    """The features of some tokens, which wait in a temporary file: how many it will be is known at the end.
+    """The features of random tokens, in a temporary file: the size of the sample is known only at the end.
 
-    Kept is at first what may be chosen whatever is still to come; that is fewer and fewer.
+    A token is kept if it may still be chosen, whatever comes later; the more tokens have come, the fewer are kept.
     """
 
     def __init__(self, file: Spill) -> None:
@@ -60,7 +61,7 @@ class TokensAtRandom:
         priority: npt.NDArray[np.uint64],
         own: npt.NDArray[np.bool_],
     ) -> None:
-        """Add tokens [n] and their features, one token's after another's; those that are not `own` do not count."""
+        """Add tokens [n] and their features, one token's after another's; tokens that are not `own` do not count."""
         self.n_tokens += int(own.sum())
         self.n_entries += int(lengths[own].sum())
         some = np.flatnonzero(own & (priority < CO_TOKENS / max(self.n_tokens, 1) * (1 << 53)))
@@ -73,7 +74,7 @@ class TokensAtRandom:
         self._kept.append((priority[some], counts, self._file.write(ids[at])))
 
     def chosen(self) -> tuple[npt.NDArray[np.int32], Ints]:
-        """The features of the tokens that are looked at, one token's after another's, and how many each has."""
+        """Return the features of the sampled tokens, one token's after another's, and their number for each token."""
         per_token = self.n_entries / max(self.n_tokens, 1)
         share = min(CO_TOKENS, CO_PAIRS / max(per_token, 1) ** 2) / max(self.n_tokens, 1)
         found, lengths = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int64)]
@@ -94,7 +95,7 @@ RANGE = 1 << 20
 
 @dataclass(frozen=True)
 class Entries:
-    """Active features [n], ascending, each one's in order of sequence and position."""
+    """Entries [n] in order of feature, then of sequence and position."""
 
     features: Int32s
     sequences: Ints
@@ -103,9 +104,9 @@ class Entries:
 
 
 class EntriesByFeature:
-    """The active features of one SAE of a run.
+    """The entries of one SAE of a run: its active features at every token.
 
-    Of the table `pooled_features` an entry is where a feature is strongest in a text, and none is left out.
+    With the table `pooled_features`, an entry is a feature's strongest position in a text, and none is left out.
 
     Raises WriteError where the temporary file in `scratch` cannot be written, RunError for a feature that the SAE
     does not have and for an activation that is not above zero.
@@ -114,9 +115,9 @@ class EntriesByFeature:
     def __init__(self, run: Path, sae: str, d_sae: int, scratch: Path, table: str = "features") -> None:
         self.run, self.sae, self.d_sae, self.scratch = run, sae, d_sae, scratch
         self.counts = np.zeros(d_sae, dtype=np.int64)
-        """[d_sae] entries, those that statistics leave out included: of special tokens and sinks."""
+        """[d_sae] entries, those of special tokens and sinks included, which statistics leave out."""
         self.active = np.zeros(d_sae, dtype=np.int64)
-        """[d_sae] entries without them."""
+        """[d_sae] entries without those."""
         self.largest = np.zeros(d_sae, dtype=np.float32)
         """[d_sae] largest activation of these; 0 where there is none."""
         self.total = np.zeros(d_sae)
@@ -137,11 +138,11 @@ class EntriesByFeature:
             raise
 
     def chunks(self) -> Iterator[Chunk]:
-        """All entries as they were read together, each chunk in order of feature."""
+        """Yield all entries in the chunks that were read together, each chunk in order of feature."""
         yield from self._chunks
 
     def ranges(self) -> Iterator[Entries]:
-        """All entries, in order of feature. Raises WriteError where there are very many and `scratch` has no room."""
+        """Yield all entries, in order of feature. Raises WriteError for very many where `scratch` has no room."""
         for features, arrays in ranges(self._chunks, self.counts, RANGE, self.scratch):
             yield Entries(features, *arrays)
 
@@ -150,7 +151,7 @@ class EntriesByFeature:
         self._file.close()
 
     def _read(self, table: str) -> Iterator[FeatureRows]:
-        """Rows of about CHUNK entries or fewer."""
+        """Yield rows with about CHUNK entries or fewer."""
         for part in parts(self.run, table):
             special = special_keys(self.run, part) if self._of_tokens else np.zeros(0, dtype=np.int64)
             for group in sae_groups(part, self.sae, _columns(table)):

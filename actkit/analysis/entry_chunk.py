@@ -11,8 +11,8 @@ from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import Ints
 
 ENTRY_BYTES, TOKEN_BYTES = 8, 20
-"""Of an entry in the temporary file, its activation and which row of the chunk it is of; of a token, its sequence,
-position and priority."""
+"""Bytes in the temporary file: of an entry, its activation and its row of the chunk; of a token, its sequence, position
+and priority."""
 Int32s = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Priorities = npt.NDArray[np.uint64]
@@ -29,9 +29,9 @@ class FeatureRows:
     """[rows] entries of each."""
     sequences: Ints
     positions: npt.NDArray[np.integer]
-    """[rows] of tokens; of each entry where it is strongest in a text."""
+    """[rows] of tokens; [entries] of texts, where the feature is strongest."""
     priorities: Priorities
-    """[rows] `priority_of` tokens; none of texts."""
+    """[rows] `priority_of` tokens; empty for texts."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Chunk:
     n_rows: int
     of_tokens: bool
     places: tuple[int, ...]
-    """First bytes of where features begin, of activations, rows, sequences, positions and priorities."""
+    """First byte of each array: the starts of features, activations, rows, sequences, positions and priorities."""
 
     def starts(self, first: int, last: int) -> Int32s:
-        """The offsets of the entries of the features from `first` to `last`, and the end of the last one's."""
+        """[last - first + 1] where the entries of each feature from `first` on begin, and those of `last - 1` end."""
         return self._read(0, np.int32, first, last - first + 1)
 
     def values(self, begin: int = 0, n: int | None = None) -> Floats:
@@ -58,23 +58,23 @@ class Chunk:
         return self._read(2, np.int32, begin, self.n if n is None else n)
 
     def sequences(self) -> Ints:
-        """[rows]."""
+        """[rows] the sequence of each row."""
         return self._read(3, np.int64, 0, self.n_rows)
 
     def positions(self, rows: Int32s, begin: int = 0) -> Int32s:
-        """The positions of the entries from `begin` on, whose rows are `rows`; of a chunk of tokens, of any entries."""
+        """Positions of the entries from `begin` on, whose rows are `rows`; in a chunk of tokens, of any entries."""
         if not self.of_tokens:
             return self._read(4, np.int32, begin, len(rows))
         own: Int32s = self._read(4, np.int32, 0, self.n_rows)[rows]
         return own
 
     def entries(self, begin: int, end: int) -> tuple[npt.NDArray[Any], ...]:
-        """Sequences, positions and activations of the entries from `begin` to `end`, whoever leaves them out."""
+        """Sequences, positions and activations of the entries from `begin` to `end`, left out of statistics or not."""
         rows = self.rows(begin, end - begin)
         return self.sequences()[rows], self.positions(rows, begin), np.abs(self.values(begin, end - begin))
 
     def priorities(self) -> Priorities:
-        """[rows]."""
+        """[rows] the priority of each row."""
         return self._read(5, np.uint64, 0, self.n_rows)
 
     def _read(self, array: int, dtype: npt.DTypeLike, begin: int, n: int) -> npt.NDArray[Any]:
@@ -90,5 +90,5 @@ def by_feature(rows: FeatureRows, d_sae: int, data: npt.NDArray[Any]) -> tuple[I
 
 
 def temporary_bytes(n_tokens: int, per_token: int) -> int:
-    """Approximate bytes that so many tokens, with so many entries each, take in the temporary file."""
+    """Return about how many bytes `n_tokens` with `per_token` entries each take in the temporary file."""
     return n_tokens * (per_token * ENTRY_BYTES + TOKEN_BYTES)

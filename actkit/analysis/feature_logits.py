@@ -1,7 +1,8 @@
-"""The table `feature_logits`: which tokens each active feature's decoder row raises and lowers most at the output.
+"""The table `feature_logits`: the tokens whose logits each active feature's decoder row raises and lowers most.
 
-The unit decoder row times the unembedding: the direct path alone, as if the feature wrote next to the output layer. The
-final norm is left out: its division by size changes no order, and its weight is not multiplied in.
+A logit is the unit decoder row times a row of the unembedding: the direct path alone, as if the feature wrote right
+before the output layer. The final norm is left out: its division by size changes no order, and its weight is not
+multiplied in.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,22 +28,22 @@ BLOCK = 8192
 
 @dataclass(frozen=True)
 class Unembedding:
-    """The output layer's rows, and what each one's token is called."""
+    """The output layer's rows, and a function from a row's number to its token's text."""
 
     rows: Others
     name: Callable[[int], str]
 
     @classmethod
     def of(cls, head: torch.Tensor, tokenizer: Any) -> "Unembedding":
-        """`head` is [vocabulary, d_model]; a row that is of no token is left out."""
+        """Make it from `head` [vocabulary, d_model]; rows past the tokenizer's tokens are left out."""
         in_bfloat16 = head.device.type == "cpu" and (bfloat16_speed() or 0.0) >= FASTER_IN_BFLOAT16
         rows = Others.of(head[: min(len(head), len(tokenizer))], in_bfloat16)
-        # Kept, since most tokens are near to many features.
+        # Cached, since most tokens are among the extremes of many features.
         return cls(rows, cache(lambda token: token_texts(tokenizer, [token])[0]))
 
 
 def feature_logits(sae: Sae, features: Ints, unembedding: Unembedding) -> Iterator[pa.Table]:
-    """The table of some of an SAE's features, ascending, part by part."""
+    """Yield the table for some of an SAE's features, ascending, part by part."""
     schema = arrow_schema("feature_logits")
     assert sae.decoder is not None
     for first in range(0, len(features), BLOCK):
@@ -57,7 +58,7 @@ def feature_logits(sae: Sae, features: Ints, unembedding: Unembedding) -> Iterat
 
 
 def _listed(values: torch.Tensor, ids: torch.Tensor, name: Callable[[int], str]) -> pa.ListArray:
-    """Per row a list of tokens and what they get: {token_id, token, logit}."""
+    """Make a list of tokens and their logits for each row: {token_id, token, logit}."""
     distinct, which = torch.unique(ids, return_inverse=True)
     names = pa.array([name(token) for token in distinct.tolist()], pa.string())
     flat = pa.StructArray.from_arrays(

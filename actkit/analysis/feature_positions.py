@@ -1,4 +1,4 @@
-"""The table `feature_positions`: what `features` holds, in order of feature, so that one is read without the others."""
+"""The table `feature_positions`: `features` in order of feature, so that a feature is read without the others."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,15 +12,15 @@ from actkit.analysis.entries_by_feature import Entries, EntriesByFeature
 from actkit.schemas import arrow_schema
 
 GROUP = 1 << 16
-"""Entries in a row group, more only where that ends within a feature: what is read to see one feature."""
+"""Entries in a row group, the least that is read for a feature; a group may be larger to end between features."""
 
 
 def feature_positions(
     run: Path, sae: str, d_sae: int, scratch: Path, table: str = "features"
 ) -> Iterator[dict[str, pa.Table]]:
-    """The table of one SAE, part by part, each as its row groups; special tokens are in it.
+    """Yield the table of one SAE, part by part, each as its row groups; special tokens are included.
 
-    Of the `table` pooled_features it is where each feature is strongest in each text.
+    With `table` pooled_features, it has each feature's strongest position in each text.
 
     Errors: see `EntriesByFeature`.
     """
@@ -29,7 +29,7 @@ def feature_positions(
 
 
 def positions_of(entries: EntriesByFeature) -> Iterator[dict[str, pa.Table]]:
-    """The same of entries that are in order already."""
+    """Yield the table `feature_positions` of entries that are sorted already."""
     for found in entries.ranges():
         yield _groups(found, entries.sae)
 

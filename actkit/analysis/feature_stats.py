@@ -1,4 +1,4 @@
-"""The table `feature_stats`: what each SAE feature does over a finished run, and where it can be seen."""
+"""The table `feature_stats`: counts, activations, contexts and a URL of each SAE feature over a finished run."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from actkit.schemas.of_features import CONTEXTS
 CONTEXTS_KEPT = 20
 QUANTILES = 5
 CONTEXT_BYTES = 140
-"""About what the text around a token takes in a temporary file, where a character is a byte."""
+"""About the bytes of the text around a token in a temporary file, where a character is a byte."""
 BLOCK = 8192
 """Features in one part of the table: their contexts' texts are in memory together."""
 
@@ -33,7 +33,7 @@ def feature_stats(
     url: Callable[[int], str | None] = lambda _feature: None,
     scratch: Path | None = None,
 ) -> Iterator[pa.Table]:
-    """The table `feature_stats` of one SAE, block by block: every feature has a row, the silent ones too.
+    """Yield the table `feature_stats` of one SAE, block by block: every feature has a row, the silent ones too.
 
     Special tokens and sinks are left out. Counts and sums are exact in float64. Contexts are the 20 strongest tokens,
     no two of one sequence or of equal text. Temporary files are in `scratch`, by default the system's folder for them.
@@ -46,11 +46,11 @@ def feature_stats(
 
 
 def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambda _feature: None) -> Iterator[pa.Table]:
-    """The same of entries that are in order already."""
+    """Yield the table `feature_stats` of entries that are sorted already."""
     found, active, d_sae = tally(entries, CONTEXTS_KEPT), entries.active, entries.d_sae
     together = co_active(*entries.at_random.chosen(), d_sae)
     both = _strong_tokens(found), _sampled_tokens(found)
-    # Of each block of features its strongest tokens, then those at random.
+    # Each block of features has its strongest tokens first, then its random ones.
     groups = np.concatenate([tokens.features // BLOCK * 2 + number for number, tokens in enumerate(both)])
     every = _Tokens(*(np.concatenate(arrays) for arrays in zip(*(tokens.arrays() for tokens in both), strict=True)))
     order = np.argsort(groups, kind="stable")
@@ -81,7 +81,7 @@ def stats_of(entries: EntriesByFeature, url: Callable[[int], str | None] = lambd
 
 
 def contexts_bytes(d_sae: int, n_entries: int) -> int:
-    """The most that the texts around the tokens of so many features take in temporary files, about."""
+    """Return about the most bytes that the texts around tokens of `d_sae` features take in temporary files."""
     return min(d_sae * (CONTEXTS_KEPT + SPARE + SAMPLED), 2 * n_entries) * CONTEXT_BYTES
 
 
@@ -93,10 +93,10 @@ class _Tokens:
     sequences: Ints
     positions: Ints
     bits: Ints
-    """Of the activation, which is ordered as they are."""
+    """Bits of the activation, whose order they have."""
 
     def arrays(self) -> tuple[Ints, ...]:
-        """All four."""
+        """All four arrays."""
         return self.features, self.sequences, self.positions, self.bits
 
     def where(self, some: Ints) -> "_Tokens":
@@ -119,7 +119,7 @@ def _strong_tokens(found: Tally) -> _Tokens:
 
 
 def _sampled_tokens(found: Tally) -> _Tokens:
-    """Tokens at random, up to SAMPLED of each feature, weakest first."""
+    """Random tokens, up to SAMPLED of each feature, weakest first."""
     features, sequences, positions, bits = found.sampled
     order = stable_order(features << 32 | bits)
     return _Tokens(features[order], sequences[order], positions[order], bits[order])
@@ -135,7 +135,7 @@ def _contexts(tokens: _Tokens, texts: Windows, block: Ints) -> pa.Array:
 
 
 def _quantiles(tokens: _Tokens, texts: Windows, block: Ints) -> pa.Array:
-    """Of each feature of a block QUANTILES lists of its tokens at random, from the weakest fifth to the strongest."""
+    """QUANTILES lists of random tokens for each feature of a block, from the weakest fifth to the strongest."""
     edges = np.searchsorted(tokens.features, np.append(block, block[-1] + 1))
     parts = np.arange(QUANTILES)
     ends = edges[:-1, None] + np.diff(edges)[:, None] * parts // QUANTILES

@@ -1,11 +1,11 @@
 """Counts of each SAE feature over a run's `features`, a chunk of entries at a time.
 
-1. Entries are put into a feature's 40 bins, and its tokens at random are picked.
-2. The bins say from where on a feature's strongest tokens are, and those above are looked at; where too many of them
-   are of the same texts, more are.
+1. Count each feature's entries in 40 bins of activation, and pick random tokens.
+2. The bins give a threshold for a feature's strongest tokens. Gather the tokens above it; where too many of them are of
+   the same texts, lower it and gather more.
 
 The entries of a feature come one after another in order of sequence and position, so that nothing depends on how the
-run was cut into shards, and what is counted takes no memory beyond a chunk's but what is kept.
+run was cut into shards. Memory holds a chunk, the counts and the tokens that are kept.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from actkit.runs.reader import Ints, part_of, parts
 
 BINS = 40
 SAMPLED = 25
-"""Tokens of each feature that are shown by how strong they are."""
+"""Random tokens of each feature, which are shown in order of activation."""
 PICKED = 1.8
-"""Times as many are picked at random at first: fewer than SAMPLED by a chance of 1 in 1,000."""
+"""At first PICKED × SAMPLED tokens are picked on average: the chance of fewer than SAMPLED is 1 in 1,000."""
 SPARE = 10
-"""Strongest tokens beyond those shown, for those whose text is the same."""
+"""Strongest tokens that are kept beyond those shown, in place of tokens with equal text."""
 BLOCK = 1 << 13
 """Features whose strongest tokens are looked for together."""
 ENOUGH, MORE = 1.5, 8
-"""Times as many tokens are looked at for the strongest of different texts, and how many times as many where those were
-too few."""
+"""Tokens gathered to find the strongest of different texts, in multiples of those wanted; and the factor for the next
+try where these were too few."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Tally:
     """[d_sae, BINS]."""
     strongest: Strongest
     sampled: tuple[Ints, ...]
-    """Feature, sequence, position and bits of the activation of tokens at random, up to SAMPLED of each feature."""
+    """Feature, sequence, position and bits of the activation of random tokens, up to SAMPLED of each feature."""
 
 
 def tally(entries: EntriesByFeature, most: int) -> Tally:
@@ -65,7 +65,7 @@ def tally(entries: EntriesByFeature, most: int) -> Tally:
 
 
 def _picked(chunk: Chunk, starts: Int32s, values: Floats, limit: npt.NDArray[np.float64]) -> tuple[Ints, ...]:
-    """Tokens at random of a chunk and their priorities; `limit` [d_sae] is below which priority a feature's are."""
+    """Return random tokens of a chunk and their priorities, which are below their feature's `limit` [d_sae]."""
     rows = chunk.rows()
     priorities = chunk.priorities()
     at = np.flatnonzero((priorities.astype(np.float64)[rows] < np.repeat(limit, np.diff(starts))) & (values > 0))
@@ -80,7 +80,7 @@ def _features(starts: Int32s, at: Ints) -> Ints:
 
 
 def _first_sampled(features: Ints, sequences: Ints, positions: Ints, bits: Ints, order: Ints) -> tuple[Ints, ...]:
-    """Of each feature those that come first at random, in the order of tokens as before."""
+    """Keep the SAMPLED tokens of each feature with the lowest priorities (`order`), in the order in which they came."""
     by_chance = _by_both(features, order)
     kept = np.zeros(len(features), dtype=np.bool_)
     kept[by_chance[rank_within(features[by_chance]) < SAMPLED]] = True
@@ -88,7 +88,7 @@ def _first_sampled(features: Ints, sequences: Ints, positions: Ints, bits: Ints,
 
 
 def _by_both(features: Ints, priorities: Ints) -> Ints:
-    """The order by feature, then by priority, numbers below 2^53: most are told apart by their first 32 bits."""
+    """Return the order by feature, then by priority (below 2^53), whose first 32 bits tell most tokens apart."""
     keys = features << 32 | priorities >> 21
     order = np.argsort(keys)
     ranked = keys[order]
@@ -100,7 +100,7 @@ def _by_both(features: Ints, priorities: Ints) -> Ints:
 
 
 class _Kinds:
-    """A number for each sequence of a run, which is the same where texts are."""
+    """A number for each sequence of a run, the same for equal texts."""
 
     def __init__(self, entries: EntriesByFeature) -> None:
         ids, digests = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 2), dtype=np.uint64)]
@@ -116,17 +116,17 @@ class _Kinds:
 
 
 def _strongest(entries: EntriesByFeature, histogram: Ints, scale: npt.NDArray[np.float64], most: int) -> Strongest:
-    """The `most` strongest tokens of each feature, of texts that differ.
+    """Find the `most` strongest tokens of each feature, of texts that differ.
 
-    A bin holds what is stronger than all that is in the bins below it: where the tokens of the bins from `lowest` on
-    are of as many texts, those below need not be looked at.
+    A bin's tokens are stronger than all tokens of the bins below it: where the bins from `lowest` on have tokens of as
+    many texts, the bins below are not searched.
     """
     found, kinds = Strongest(entries.d_sae, most), _Kinds(entries)
     above = np.cumsum(histogram[:, ::-1], axis=1)
     wanting, enough = entries.active > 0, ENOUGH * most
     while wanting.any():
         lowest = BINS - 1 - np.minimum((above < enough).sum(1), BINS - 1)
-        # A bin's edge is rounded.
+        # The next smaller float, since a bin's edge is rounded.
         least = np.where(wanting, np.nextafter((lowest / scale).astype(np.float32), np.float32(0)), np.float32(np.inf))
         for first in range(0, entries.d_sae, BLOCK):
             last = min(first + BLOCK, entries.d_sae)

@@ -16,7 +16,7 @@ from actkit.runs.reader import Floats, Rows, is_special, parts, rows_of, special
 from actkit.schemas import arrow_schema
 
 BLOCK = 1 << 16
-"""Numbers taken at once: half a MB in float64, which stays in the processor's cache meanwhile."""
+"""Numbers processed at once: half a MB in float64, which stays in the processor's cache meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Moments:
         values: npt.NDArray[np.float64] = vectors.astype(np.float64)
         mean = float(values.mean())
         norms = np.sqrt(np.einsum("nd,nd->n", values, values))
-        # In place: to get memory for one array more takes as long as what is computed in it.
+        # In place: allocating one more array takes as long as the computation.
         values -= mean
         m2 = float(np.square(values, out=values).sum())
         low, high = float(vectors.min()), float(vectors.max())
@@ -79,14 +79,14 @@ class Moments:
 class LayerStats:
     """The table `layer_stats`, from the rows of hook points as they come.
 
-    Special tokens and the others are apart, and put together at the end: each vector is looked at once.
+    Moments of special tokens and of the others are kept apart, and merged at the end: each vector is read once.
     """
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, str], list[Moments]] = {}
 
     def add(self, rows: Rows, plain: npt.NDArray[np.bool_]) -> None:
-        """Add the activations of one hook point in one shard; `plain` [n] are those of tokens that are not special."""
+        """Add the activations of one hook point in one shard; `plain` [n] is True for tokens that are not special."""
         found = self._found.setdefault((rows.layer, rows.hook_point), [Moments(), Moments()])
         step = max(BLOCK // max(rows.activations.shape[1], 1), 1)
         for start in range(0, len(plain), step):

@@ -1,4 +1,4 @@
-"""Compare a score with length: the AUROC of the number of tokens alone, and of the score among texts of like length."""
+"""Compare a score with length: AUROC of the number of tokens alone, and of the score among texts of similar length."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from actkit.analysis.auroc import Auroc, auroc
 from actkit.analysis.columns import Bools, Floats, Ints
 
 MOST, FEWEST = 50, 8
-"""Classes of length, and texts in one."""
+"""The most classes of length, and about the fewest texts of a class."""
 LEFT = 0.05
-"""Classes whose AUROC of length is further than this from 0.5 adjust for length only in part."""
+"""Where the AUROC of length within classes is further than this from 0.5, they adjust for length only in part."""
 
 
 def length_strata(lengths: Ints) -> Ints:
-    """[n] which of at most MOST classes of about equal length each text is in, each of some FEWEST texts.
+    """[n] the class of similar length of each text: at most MOST classes, of about FEWEST texts or more each.
 
-    Many narrow classes: where length alone made an AUROC of 0.81, within them it makes 0.57 with 50 texts, 0.54 with
-    80 and 0.51 from 240 on. In ten classes of 40 or more it made 0.81, 0.69 and 0.57, and no estimate was steadier.
+    Many narrow classes adjust best. Where length alone had an AUROC of 0.81, it had 0.57 within them with 50 texts,
+    0.54 with 80 and 0.51 from 240 on. In ten classes of 40 or more it had 0.81, 0.69 and 0.57, and none was steadier.
     """
     classes = max(min(MOST, len(lengths) // FEWEST), 1)
     edges = np.quantile(lengths, np.arange(1, classes) / classes)
@@ -33,9 +33,9 @@ def strata_of(lengths: Ints) -> Ints | None:
 
 
 def stratified_auroc(scores: Floats, labels: Bools, strata: Ints) -> float:
-    """AUROC over those pairs of a positive and a negative text that are in one of `strata` [n]; NaN without any.
+    """AUROC over the pairs of a positive and a negative text of the same one of `strata` [n]; NaN without such pairs.
 
-    That is the mean of the strata's AUROCs, weighted by their pairs. Ties count half.
+    It is the mean of the strata's AUROCs, weighted by their pairs. Ties count half.
     """
     wins = pairs = 0.0
     for stratum in np.unique(strata):
@@ -56,18 +56,18 @@ def spearman(scores: Floats, lengths: Floats | Ints) -> float:
 
 @dataclass(frozen=True)
 class LengthCheck:
-    """The lengths of texts of both labels, which scores of the same texts are compared with."""
+    """The lengths of texts of both labels, with which scores of the same texts are compared."""
 
     lengths: Ints
     positive: Bools
     """[n] each."""
     strata: Ints | None
     only: Auroc
-    """How well the number of tokens alone predicts the label."""
+    """AUROC of the number of tokens alone."""
 
     @classmethod
     def of(cls, lengths: Ints, positive: Bools, groups: Ints | None) -> "LengthCheck":
-        """The check of texts [n] of these numbers of tokens; `groups` [n] says which belong together."""
+        """Make the check of texts [n] with these numbers of tokens; texts of one of `groups` [n] belong together."""
         only = auroc(lengths.astype(np.float64), positive, groups)
         return cls(lengths, positive, strata_of(lengths), only)
 
@@ -76,5 +76,5 @@ class LengthCheck:
         return spearman(scores, self.lengths)
 
     def adjusted(self, scores: Floats) -> float:
-        """AUROC of scores [n] within texts of about equal length; NaN where too few are."""
+        """AUROC of scores [n] among texts of similar length; NaN where too few texts are."""
         return float("nan") if self.strata is None else stratified_auroc(scores, self.positive, self.strata)

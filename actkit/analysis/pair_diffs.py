@@ -1,9 +1,9 @@
 """The tables `pair_diffs` and `pair_stats`: how far chosen and rejected are apart, pair by pair and layer by layer.
 
-Two measures. At the divergence both sides have read the same tokens but for the one that differs. The response means
-are over all kept positions of each response, the shared beginning of the two included, and what the chat template puts
-after it left out: an end-of-turn token is the same on both sides, and of a short answer it would be much of the mean.
-Special tokens and attention sinks are left out of the means too, since their norms are many times as large.
+There are two measures. At the divergence both sides have read the same tokens but for the one that differs. The
+response means are over all kept positions of each response, the shared beginning of the two included. They leave out
+what the chat template puts after a response: an end-of-turn token is the same on both sides, and would be much of a
+short answer's mean. They leave out special tokens and attention sinks too, whose norms are many times as large.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +29,9 @@ MEASURES = ("divergence_diff_norm", "divergence_cosine", "response_diff_norm", "
 
 
 def pair_diffs(run: Path, also: Callable[[Rows, Bools], None] = lambda _rows, _plain: None) -> Iterator[pa.Table]:
-    """One row a pair and hook point; one table a shard.
+    """Yield a table a shard, with a row a pair and hook point.
 
-    `also` gets what is read of each hook point, so that nothing is read twice, and which rows [n] are not special.
+    `also` gets each hook point's rows, so that nothing is read twice, and a mask [n] of those that are not special.
     """
     schema = arrow_schema("pair_diffs")
     for part in parts(run, "activations"):
@@ -46,7 +46,7 @@ def pair_diffs(run: Path, also: Callable[[Rows, Bools], None] = lambda _rows, _p
 
 
 def pair_stats(diffs: Sequence[pa.Table]) -> pa.Table:
-    """Each hook point's measures over all pairs that have them, from the tables of `pair_diffs`."""
+    """Summarise each hook point's measures over all pairs that have them, from the tables of `pair_diffs`."""
     values: dict[tuple[int, str], dict[str, list[Vectors]]] = {}
     for table in diffs:
         points = table["hook_point"].to_numpy(zero_copy_only=False)
@@ -102,7 +102,7 @@ def _of_point(pairs: PreferencePairs, rows: Rows, plain: Bools) -> pa.Table:
 def _compared(chosen: Vectors, rejected: Vectors, there: Bools) -> tuple[Vectors, Bools]:
     """[n, 2] norms of the differences of vectors [n, d_model] and their cosines; whether each is missing.
 
-    Missing are both where a side is not `there`, and the cosine with a zero vector.
+    Both are missing where a side is not `there`; the cosine is missing also where a vector is zero.
     """
     apart = chosen - rejected
     norms = np.sqrt(_products(chosen, chosen)) * np.sqrt(_products(rejected, rejected))

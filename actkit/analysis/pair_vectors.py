@@ -1,7 +1,7 @@
-"""The vectors that a preference pair is described by, of all pairs of a shard at once: at the divergence, and means.
+"""The vectors that describe preference pairs, for all pairs of a shard at once: at the divergence, and means.
 
-The sums of the means are products with a sparse matrix of ones, some pairs at a time: each is added up in order of
-position, in float64, and no more than BLOCK numbers are in memory in float64 beside the shard.
+Sums for the means are products with a sparse matrix of ones, some pairs at a time. Each adds up in order of position,
+in float64; memory holds the shard and at most BLOCK numbers in float64.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from actkit.runs.reader import Ints, Rows, keys_of, part_of, places
 
 SIDES = ("chosen", "rejected")
 BLOCK = 1 << 20
-"""Numbers of a shard's vectors that are in memory in float64 at once, more only where one pair has more."""
+"""Numbers of a shard's vectors that are in memory in float64 at once; more only where a single pair has more."""
 Vectors = npt.NDArray[np.float64]
 
 
@@ -37,7 +37,7 @@ class PreferencePairs:
 
 
 def pairs_of(run: Path, part: Path) -> PreferencePairs:
-    """The pairs of the shard of `part`, in order."""
+    """Read the pairs of the shard of `part`, in order."""
     columns = ["record_id", "side", "sequence_id"]
     pairs, sequences = part_of(run, "pairs", part), part_of(run, "sequences", part, columns)
     records = pairs["record_id"].to_numpy()
@@ -65,14 +65,14 @@ def _known(keys: pa.ChunkedArray, values: pa.ChunkedArray, wanted: Ints) -> Ints
 
 
 def divergence_rows(pairs: PreferencePairs, side: str, rows: Rows) -> Ints:
-    """[n] which row is the side's at the divergence; -1 where it has no token there or none is stored."""
+    """[n] the row of the side's vector at the divergence; -1 where it has no token there or none is stored."""
     position, sequence = pairs.divergence[side], pairs.sequences[side]
     at, there = places(keys_of(rows.sequence_ids, rows.positions), keys_of(sequence, position))
     return np.where(there & (position >= 0) & (sequence >= 0), at, -1)
 
 
 def _response_spans(pairs: PreferencePairs, rows: Rows) -> Ints:
-    """[n, 2, 2, 2] which rows [first, last) are of each side's response: in what is shared, and in its own."""
+    """[n, 2, 2, 2] the rows [first, last) of each side's response: in the shared sequence, and in the side's own."""
     keys = keys_of(rows.sequence_ids, rows.positions)
     spans = np.empty((len(pairs.record_ids), 2, 2, 2), dtype=np.int64)
     for number, side in enumerate(SIDES):
@@ -83,9 +83,9 @@ def _response_spans(pairs: PreferencePairs, rows: Rows) -> Ints:
 
 
 def response_means(pairs: PreferencePairs, rows: Rows, plain: Bools) -> Iterator[tuple[slice, Vectors, Ints]]:
-    """Some pairs [k] at a time, which: the means [k, 2, d_model] of both sides' responses, over how many rows [k, 2].
+    """Yield some pairs at a time: their slice, both responses' means [k, 2, d_model], and their numbers of rows [k, 2].
 
-    Over rows that are `plain` [rows]; the mean over none is 0.
+    Means are over rows that are `plain` [rows]; the mean over none is 0.
     """
     spans = _response_spans(pairs, rows)
     before = np.concatenate([[0], np.cumsum(plain)])
@@ -106,7 +106,7 @@ def response_means(pairs: PreferencePairs, rows: Rows, plain: Bools) -> Iterator
 
 
 def _blocks(spans: Ints, most: int) -> Iterator[tuple[int, int]]:
-    """Pairs [begin, end) whose `spans` [n, k, 2] lie in at most so many rows, or one pair."""
+    """Yield ranges [begin, end) of pairs whose `spans` [n, k, 2] lie within `most` rows, or of a single pair."""
     begin = 0
     while begin < len(spans):
         some = spans[begin : begin + most + 1]

@@ -1,14 +1,14 @@
-"""Many chunks, each in order of feature, as ranges of about `size` entries in order of feature over all of them.
+"""Turn many chunks, each in order of feature, into ranges of about `size` entries in order of feature over all chunks.
 
-1. Features are cut into ranges. A feature that is more than a range comes in slices.
-2. Up to FAN chunks, what each has of a range is read, and put into order by a counting sort.
-3. Of N chunks more than that, a range has very few entries in each, and N chunks have as many ranges: N² reads, which
-   5·10¹⁰ entries would spend a day on. So FAN ranges at a time make a band. What all chunks have of it is put together,
-   into chunks of that band alone in a temporary file, of which there are about FAN; the ranges are read from these. A
-   feature that is more than a band is read from all chunks, each of them once.
+1. Cut the features into ranges. A feature with more entries than a range comes in slices.
+2. With up to FAN chunks, read the entries of a range from each chunk, and order them by a counting sort.
+3. With N chunks, more than that, a range has very few entries in each, and there are about N ranges: N² reads, a day
+   for 5·10¹⁰ entries. So FAN ranges at a time make a band. Merge the band's entries of all chunks into about FAN chunks
+   of that band alone, in a temporary file, and read its ranges from these. A feature with more entries than a band is
+   read from all chunks, each of them once.
 
-Entries stay in the order of the chunks within a feature. In memory is a range, and on disk a band beside the chunks,
-however many there are.
+Within a feature, entries stay in the order of the chunks. Memory holds a range, and the disk a band in addition to the
+chunks, however many there are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import Ints
 
 FAN = 512
-"""Chunks that a range is read from; a band's file is so many ranges: 9 GB, where an entry takes 16 bytes."""
+"""The most chunks that a range is read from, and ranges of a band: its file takes 9 GB at 16 bytes an entry."""
 Arrays: TypeAlias = tuple[npt.NDArray[Any], ...]
 Span: TypeAlias = tuple[int, int, int]
 """The first feature of a range, the one after its last, and its entries."""
@@ -35,7 +35,7 @@ class SortedEntries(Protocol):
     """Entries in order of feature, wherever they are kept."""
 
     def starts(self, first: int, last: int) -> npt.NDArray[np.integer]:
-        """[last - first + 1] where the entries of the features from `first` to `last` begin."""
+        """[last - first + 1] where the entries of each feature from `first` on begin, and those of `last - 1` end."""
 
     def entries(self, begin: int, end: int) -> Arrays:
         """Arrays [end - begin] about the entries from `begin` to `end`, the same kinds in every chunk."""
@@ -44,7 +44,7 @@ class SortedEntries(Protocol):
 def ranges(
     chunks: Sequence[SortedEntries], counts: Ints, size: int, scratch: Path
 ) -> Iterator[tuple[npt.NDArray[np.int32], Arrays]]:
-    """Features [n], ascending, and the arrays [n] of their entries, range by range; `counts` [features] are all there.
+    """Yield features [n], ascending, and the arrays [n] of their entries, range by range; `counts` [features] in all.
 
     Raises WriteError where a band's file in `scratch` cannot be written.
     """
@@ -58,7 +58,7 @@ def ranges(
 
 
 def spans(counts: Ints, size: int) -> Iterator[Span]:
-    """The ranges; one of more than `size` entries has one feature."""
+    """Yield the ranges; a range of more than `size` entries has a single feature."""
     ends = np.cumsum(counts)
     first, before = 0, 0
     while first < len(counts):
@@ -70,7 +70,7 @@ def spans(counts: Ints, size: int) -> Iterator[Span]:
 
 
 def _bands(every: Sequence[Span], size: int) -> Iterator[list[Span]]:
-    """Ranges that follow one another, FAN times `size` entries or fewer; a feature that is more than that is alone."""
+    """Yield consecutive ranges with FAN × `size` entries or fewer; a range that alone has more is a band of its own."""
     band: list[Span] = []
     n = 0
     for span in every:
@@ -95,7 +95,7 @@ def _of_spans(
 
 
 def _gathered(chunks: Sequence[SortedEntries], first: int, last: int) -> tuple[npt.NDArray[np.int32], Arrays]:
-    """All entries of the features from `first` to `last`."""
+    """Gather all entries of the features from `first` up to, not including, `last`, in order of feature."""
     ids, found = [], []
     for chunk in chunks:
         starts = chunk.starts(first, last)
@@ -111,7 +111,7 @@ def _gathered(chunks: Sequence[SortedEntries], first: int, last: int) -> tuple[n
 
 
 def _slices(chunks: Sequence[SortedEntries], feature: int, size: int) -> Iterator[Arrays]:
-    """The entries of one feature, `size` at a time."""
+    """Yield the entries of one feature, `size` at a time."""
     waiting: list[Arrays] = []
     room = size
     for chunk in chunks:
@@ -136,7 +136,7 @@ class _BandChunk:
     """The band's first feature."""
     starts_at: int
     arrays: tuple[tuple[int, np.dtype[Any]], ...]
-    """Where each begins, and its type."""
+    """The byte where each array begins, and its type."""
 
     def starts(self, first: int, last: int) -> npt.NDArray[np.integer]:
         return self.file.read(self.starts_at + 4 * (first - self.first), last - first + 1, np.int32)
@@ -146,7 +146,7 @@ class _BandChunk:
 
 
 def _of_band(chunks: Sequence[SortedEntries], first: int, last: int, size: int, file: Spill) -> Iterator[_BandChunk]:
-    """The entries of features `first` to `last`, in chunks of about `size`."""
+    """Yield the entries of the features from `first` up to, not including, `last`, in chunks of about `size`."""
     some: list[SortedEntries] = []
     n = 0
     for number, chunk in enumerate(chunks):

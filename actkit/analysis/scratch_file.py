@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 class Spill:
-    """A temporary file of numbers, without a name where the system allows it: it ends with the process at the latest.
+    """A temporary file of numbers, without a name where the system allows it, so that it ends with the process.
 
     Raises WriteError where the disk is full or the folder cannot be written.
     """
@@ -22,7 +22,7 @@ class Spill:
     def __init__(self, folder: Path) -> None:
         self._what = f"a temporary file in {folder}"
         with writing(self._what):
-            # A run that is only read may be where nothing can be written.
+            # A run that is only read may lie in a folder that cannot be written.
             where = folder if os.access(folder, os.W_OK) or not folder.is_dir() else None
             self._file = tempfile.TemporaryFile(dir=where, prefix=".spill-", buffering=0)  # noqa: SIM115 (see `close`)
         self._end = 0
@@ -34,14 +34,14 @@ class Spill:
         self._file.seek(begin)
         done = 0
         with writing(self._what):
-            while done < len(data):  # the system may take a part only
+            while done < len(data):  # the system may write only a part
                 done += self._file.write(data[done:])
         if at is None:
             self._end += len(data)
         return begin
 
     def read(self, at: int, count: int, dtype: npt.DTypeLike) -> Array:
-        """[count] numbers of this type from byte `at`. Raises EOFError where the file ends before."""
+        """Read [count] numbers of this type from byte `at`. Raises EOFError where the file is too short."""
         found = np.empty(count, dtype=dtype)
         data = _bytes_of(found)
         self._file.seek(at)

@@ -1,4 +1,4 @@
-"""`sequences.split`: which texts statistics were fitted on, which chose, and which were reported on."""
+"""`sequences.split`: the texts that statistics were fitted on, those that chose, and those that are reported on."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from actkit.runs.reader import Ints, parts, places
 from actkit.schemas import arrow_schema
 
 HELD_OUT = ("held_out", "test")
-"""Parts that chose nothing."""
+"""Splits whose texts chose nothing."""
 
 
 def without_split(table: pa.Table) -> pa.Table:
-    """Rows of `sequences` as they are before anything is split."""
+    """Return rows of `sequences` with nulls as split, as they are before anything is split."""
     place = table.schema.get_field_index("split")
     return table.set_column(place, "split", pa.nulls(len(table), pa.string())).cast(arrow_schema("sequences"))
 
@@ -24,9 +24,9 @@ def without_split(table: pa.Table) -> pa.Table:
 def with_split(
     run: Path, sequence_ids: Ints, names: Sequence[str], part_of: npt.NDArray[np.integer]
 ) -> Iterator[pa.Table]:
-    """The table `sequences` with its column `split`, part by part.
+    """Yield the table `sequences` with its column `split`, part by part.
 
-    `part_of` [n] is the place in `names` of each of these sequences (ids in any order); others get null.
+    `part_of` [n] is the index in `names` of each sequence's split (`sequence_ids` in any order); others get null.
     """
     order = np.argsort(sequence_ids, kind="stable")
     ids, numbers = sequence_ids[order], part_of[order]

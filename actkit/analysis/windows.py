@@ -23,16 +23,16 @@ class Windows:
     data: Bytes
     """The texts of at least these tokens, end to end."""
     lengths: Ints
-    """[k, 3] of each text in `data`: bytes before the token, of itself, after it."""
+    """[k, 3] bytes of each text in `data`: before the token, of the token, after it."""
     order: Ints
-    """[n] which of them each token's is."""
+    """[n] the index in `lengths` of each token's text."""
 
     def taken(self, some: npt.NDArray[np.integer]) -> "Windows":
         """The texts with these numbers, in this order."""
         return Windows(self.data, self.lengths, self.order[some])
 
     def is_repeated(self, owners: Ints) -> npt.NDArray[np.bool_]:
-        """[n] whether an earlier token of the same of `owners` [n] stands at the same place of an equal text."""
+        """[n] whether an earlier token of the same one of `owners` [n] stands at the same place of an equal text."""
         repeated = np.zeros(len(self.order), dtype=np.bool_)
         maybe = np.flatnonzero(_is_there_twice(self._hints(owners)))
         if len(maybe):
@@ -45,13 +45,13 @@ class Windows:
         return repeated
 
     def _hints(self, owners: Ints) -> npt.NDArray[np.uint64]:
-        """[n] numbers that are equal where owner and text are, and hardly elsewhere: of a text's ends and lengths."""
+        """[n] hashes of owners and of texts' ends and lengths: equal where owner and text are, and hardly elsewhere."""
         of_all = self.lengths.sum(1)
         lengths, ends = self.lengths[self.order], np.cumsum(of_all)[self.order]
         padded = np.concatenate([np.zeros(8, dtype=np.uint8), self.data, np.zeros(8, dtype=np.uint8)])
         words = np.lib.stride_tricks.sliding_window_view(padded, 8)
         edges = [words[at].view(np.uint64)[:, 0] for at in (ends - of_all[self.order] + 8, ends)]
-        long_enough = of_all[self.order] >= 8  # else there are other texts' bytes in them
+        long_enough = of_all[self.order] >= 8  # else the edges hold other texts' bytes
         found = owners.astype(np.uint64)
         for number in (*(edge * long_enough for edge in edges), *lengths.T.astype(np.uint64)):
             found = (found ^ (found >> np.uint64(29)) ^ number) * np.uint64(0x9E3779B97F4A7C15)
@@ -82,7 +82,7 @@ def _is_there_twice(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
 
 
 def windows_of(tokens: Sequence[Ints], lengths: Sequence[Ints], data: Bytes) -> Windows:
-    """Texts that came part by part: which tokens each part is of, their lengths [.., 3], and all texts end to end.
+    """Join texts that came part by part: each part's tokens and lengths [.., 3], and the texts of all, end to end.
 
     The tokens are numbers from 0 on, each of which comes once.
     """
@@ -97,13 +97,13 @@ def texts_of(
 ) -> Iterator[tuple[Ints, Bytes, Ints]]:
     """Yield indices of tokens, the texts around them end to end, and their lengths [.., 3]; each once, in any order.
 
-    What comes together is of one part, and of one of `blocks` [n] where there are any. One pass over `sequences` and
-    `tokens`, of which a part is in memory.
+    Tokens that come together are of one part, and of one of `blocks` [n] where these are given. It takes one pass over
+    `sequences` and `tokens`, with a part of each in memory.
     """
     order = np.argsort(keys_of(sequences, positions))
     ranked = sequences[order]
     for part in parts(run, "sequences"):
-        with open_part(part) as file:  # once: there may be very many
+        with open_part(part) as file:  # opened once for both reads: there may be very many parts
             ids = file.read(["sequence_id"])["sequence_id"].to_numpy()
             low, high = np.searchsorted(ranked, [ids[0], ids[-1] + 1]) if len(ids) else (0, 0)
             wanted = order[low:high]
@@ -129,18 +129,18 @@ class _PartText:
         whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
         self.edges = np.frombuffer(whole.buffers()[1], dtype=np.int64)[whole.offset : whole.offset + len(whole) + 1]
         self.data = np.frombuffer(whole.buffers()[2] or b"", dtype=np.uint8)[: self.edges[-1]]
-        # A byte that does not go on with a character begins one.
+        # A byte that does not continue a character begins one.
         self.begins = np.append(np.flatnonzero((self.data & 0xC0) != 0x80), len(self.data))
 
     def around(self, sequences: Ints, positions: Ints) -> tuple[Ints, Bytes, Ints]:
-        """An order of these tokens [n], their texts end to end in it, and the lengths of these [n, 3]."""
+        """Return an order of these tokens [n], their texts end to end in that order, and the texts' lengths [n, 3]."""
         row, owner = np.searchsorted(self.keys, keys_of(sequences, positions)), np.searchsorted(self.ids, sequences)
         start, end = self.starts[row] - self.offsets[owner], self.ends[row] - self.offsets[owner]
         first, last = (np.searchsorted(self.begins, self.edges)[owner + next_one] for next_one in (0, 1))
         places = [np.maximum(start - AROUND, 0), start, end, end + AROUND]
         edges = np.stack([self.begins[np.clip(first + at, first, last)] for at in places], axis=1)
         lengths = np.diff(edges, axis=1)
-        # Texts of one length at a time are copied without a look at each byte.
+        # Texts of one length are copied together, without a loop over bytes.
         whole = edges[:, 3] - edges[:, 0]
         order = np.argsort(whole.astype(np.uint16), kind="stable") if whole.max() < 1 << 16 else np.argsort(whole)
         widths, firsts = np.unique(whole[order], return_index=True)

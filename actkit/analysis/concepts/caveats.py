@@ -8,15 +8,15 @@ from actkit.analysis.concepts.directions import FEWEST_PAIRS, FEWEST_STEMS, Spli
 from actkit.numerals import percent, signed
 
 TOLD_BY_WORDS = 0.6
-"""Share of the sides that words alone tell apart, above which a caveat says so."""
+"""Where words alone tell apart more than this share of the sides, a caveat says so."""
 FOLLOWS_LENGTH = 0.5
-"""Above this correlation with the number of tokens, of either sign, a direction is said to follow length."""
+"""Above this correlation with the number of tokens, of either sign, a caveat says that a direction follows length."""
 CARRIES_OVER = 0.6
-"""AUROC in other templates below which a direction is said not to carry over."""
+"""Below this AUROC in other templates, a caveat says that a direction does not carry over."""
 
 
 def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
-    """Sentences about the pairs, whatever was found in them."""
+    """Yield sentences about the pairs, whatever directions were found."""
     if len(pairs.stems) < FEWEST_PAIRS:
         yield f"{len(pairs.stems)} pair is too few to fit a direction to (it takes {FEWEST_PAIRS})"
     elif split is None:
@@ -42,7 +42,7 @@ def about_pairs(pairs: Pairs, split: Split | None) -> Iterator[str]:
 
 
 def about_choice(best: Mapping[str, Mapping[str, Any]], method: str, length: Mapping[str, Any] | None) -> Iterator[str]:
-    """Sentences about the chosen layer of `method`; `best` has each method's row, `length` the AUROC of length."""
+    """Yield sentences about the chosen layer of `method`; `best`: each method's row, `length`: the AUROC of length."""
     chosen = best.get(method)
     if chosen is None:
         return
@@ -73,7 +73,7 @@ def _length(chosen: Mapping[str, Any], length: Mapping[str, Any] | None) -> Iter
 
 
 def _other_methods(best: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
-    """Where another method does better by more than both standard errors."""
+    """Name every method that does better by more than both standard errors."""
     most = chosen["choice_score"] + chosen["choice_error"]
     for method, row in best.items():
         if row["choice_score"] - row["choice_error"] > most:

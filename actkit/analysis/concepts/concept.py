@@ -35,12 +35,12 @@ SPLITS = ("train", "validation", "test")
 def concept_tables(
     run: Path, last_only: bool, seed: int, report: dict[str, Any], with_directions: bool = True
 ) -> Iterator[tuple[str, pa.Table]]:
-    """The tables, hook point by hook point; `report` gets what holds for the run as a whole.
+    """Yield the tables, hook point by hook point; `report` gets the facts about the whole run.
 
-    Without `with_directions` they are what the sides differ by, and no direction is fitted.
+    Without `with_directions` no direction is fitted: the tables are `contrasts` and `pair_stats`, `report` stays as is.
 
-    The vectors of one hook point at a time, where they are many in a temporary file in `run`. Raises WriteError where
-    the disk is full.
+    The vectors of one hook point at a time are read, into a temporary file in `run` where they are many. Raises
+    WriteError where the disk is full.
     """
     pairs = read_pairs(run)
     split = split_pairs(pairs.stems, seed)
@@ -69,7 +69,7 @@ def concept_tables(
 
 
 def concept_split(run: Path, seed: int) -> Iterator[pa.Table]:
-    """The table `sequences` with the split of the pairs, part by part: train, validation, test; null where none is."""
+    """Yield the table `sequences` with the pairs' split (train, validation, test), by part; nothing without one."""
     pairs = read_pairs(run)
     split = split_pairs(pairs.stems, seed)
     ids = np.concatenate([pairs.positive, pairs.negative])
@@ -79,10 +79,10 @@ def concept_split(run: Path, seed: int) -> Iterator[pa.Table]:
 
 
 def choose(rows: list[dict[str, Any]], method: str) -> dict[str, Any] | None:
-    """The row of the layer that is chosen for a method on the validation pairs; it is reported on the test pairs.
+    """Return the row of the layer chosen for a method on the validation pairs, to be reported on the test pairs.
 
-    The earliest layer whose score is within one standard error of the best one's (Breiman et al. 1984): what is
-    between them is noise, and an early layer leaves more of the model to act on.
+    It is the earliest layer whose score is within one standard error of the best (Breiman et al. 1984): so small a
+    difference is noise, and an early layer leaves more of the model to act on. None where no row has a score.
     """
     known = [row for row in rows if row["method"] == method and row["choice_score"] is not None]
     if not known:
@@ -188,7 +188,7 @@ def contrast_rows(pairs: Pairs, sides: Sides) -> tuple[pa.Table, float]:
 
 
 def contrast_stats(table: pa.Table) -> list[dict[str, Any]]:
-    """Rows of the table `pair_stats`, from `contrasts` of one hook point: what the differences are like, by measure."""
+    """Make rows of the table `pair_stats` from `contrasts` of one hook point: a summary of each measure."""
     rows = []
     for measure in ("diff_norm", "cosine"):
         values = table[measure].drop_null().to_numpy()

@@ -1,4 +1,4 @@
-"""Contrast pairs read back from a run: which belong together, and one vector a side and hook point."""
+"""Read contrast pairs back from a run: which texts belong together, and a vector for each side and hook point."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,20 +17,21 @@ from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import Floats, Ints, Rows, is_special, part_of, parts, rows_of, special_keys
 
 MOST = 1000
-"""Different answers that are counted; where there are more, they are no few words."""
+"""Different answers that are counted; where there are more, answers do not differ by the same few words."""
 LONGEST = 40
-"""Characters of an answer that can be such a word."""
+"""The most characters of an answer that counts as such a word."""
 Vectors = Floats | VectorFile
 IN_MEMORY = 1 << 21
-"""Numbers of both sides at one hook point: 8 MB."""
+"""The most numbers of both sides at one hook point that are not put into a file: 8 MB."""
 
 
 @dataclass
 class AnswerWords:
     """Counts of the words that answers differ by, on the positive and on the negative side, such as (A) and (B).
 
-    Where (A) is always the answer that shows a trait, a direction of the letter tells the sides apart as well as one of
-    the trait, on held-out pairs too. Sets of multiple-choice questions are made so, or exchange the letters in half.
+    Where (A) is always the answer that shows a trait, a direction of the letter tells the sides apart as well as a
+    direction of the trait, on held-out pairs too. Some sets of multiple-choice questions are made like that; others
+    exchange the letters in half of the questions.
     """
 
     pairs: int = 0
@@ -48,9 +49,9 @@ class AnswerWords:
 
     @property
     def told(self) -> float:
-        """The share of sides that the words alone tell; 0.5 where each is positive as often as negative.
+        """The share of sides that the words alone tell; 0.5 where each word is positive as often as negative.
 
-        Also 0.5 where most are words of their own: every answer then is another one.
+        Also 0.5 where there are more words than a quarter of the pairs: answers then do not differ by a few words.
         """
         words = {*self.positive, *self.negative}
         if not self.pairs or "" in words or len(words) > max(self.pairs / 4, 2):
@@ -59,7 +60,7 @@ class AnswerWords:
 
 
 def differing(first: str, second: str) -> tuple[str, str]:
-    """Cut off two texts the beginning and the end that they have in common, and return the rest, in whole words."""
+    """Return two texts without the beginning and the end that they have in common, in whole words."""
     both = first, second
     begin = _common(*both)
     if any(text[begin : begin + 1].isalnum() for text in both):
@@ -73,7 +74,7 @@ def differing(first: str, second: str) -> tuple[str, str]:
 
 
 def _common(first: str, second: str) -> int:
-    """How many characters two texts begin with alike."""
+    """Return the number of characters at the beginning that two texts have in common."""
     low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
@@ -94,7 +95,7 @@ class Pairs:
     """Numbers that stand for the pair's stem and template."""
     n_stems: int
     n_joined: int
-    """Stems that were made one with another, since a text of theirs is the other's too."""
+    """Stems that were merged with another stem, since they have a text in common with it."""
     template_names: tuple[str | None, ...]
     lengths: Ints
     """[2, n_pairs] tokens of the positive and of the negative text."""
@@ -111,9 +112,9 @@ class Sides:
 
 
 def read_pairs(run: Path) -> Pairs:
-    """The pairs of a run whose sequences are labelled positive and negative.
+    """Read the pairs of a run whose sequences are labelled positive and negative.
 
-    Stems that have a text in common are one: else a text that was fitted on could be held out too.
+    Stems that have a text in common are merged: otherwise a text could be both fitted on and held out.
     """
     columns = ["sequence_id", "record_id", "label", "group", "template", "n_tokens", "response_start", "text"]
     answers = AnswerWords()
@@ -148,9 +149,9 @@ def read_pairs(run: Path) -> Pairs:
 
 
 def joined(stems: Ints, *texts: Ints) -> Ints:
-    """[n] numbers of rows, equal where two have a stem [n] or one of their `texts` [n] each in common, as numbers.
+    """Number groups of rows [n] that share a stem [n] or one of their `texts` ([n] each), directly or through others.
 
-    Themselves or by way of other rows; a text is the same one on either side. Numbers are in order of their first row.
+    Stems and texts are numbers; a text has the same number on either side. Groups are in order of their first row.
     """
     n = len(stems)
     # A stem and a text may have the same number, and are not the same.
@@ -164,11 +165,11 @@ def joined(stems: Ints, *texts: Ints) -> Ints:
 
 
 def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: Spill) -> Sides:
-    """The mean of each side's stored positions at one hook point, or the last of them; summed in float64.
+    """Read each side's vector at one hook point: the mean of its stored positions in float64, or the last of them.
 
-    Special tokens and attention sinks are left out of a mean, if anything else is there.
+    A mean leaves out special tokens and attention sinks, if there are other positions.
 
-    More than IN_MEMORY numbers are in `file`, which is empty before. Raises WriteError where the disk is full.
+    More than IN_MEMORY numbers go to `file`, which must be empty. Raises WriteError where the disk is full.
     """
     layer, width = -1, 0
     for part in parts(run, "activations"):
@@ -186,7 +187,7 @@ def read_sides(run: Path, pairs: Pairs, hook_point: str, last_only: bool, file: 
 
 
 def sides_bytes(n_texts: int, width: int) -> int:
-    """Bytes of the temporary file for the vectors of both sides, a hook point at a time; 0 where memory holds them."""
+    """Bytes of the temporary file that holds both sides' vectors of a hook point; 0 where they are kept in memory."""
     return n_texts * width * 4 if n_texts * width > IN_MEMORY else 0
 
 
@@ -194,14 +195,14 @@ def _room(n: int, width: int, file: Spill) -> tuple[Vectors, Vectors]:
     """Zeros [n, width] for each side, in memory or in a file."""
     if 2 * n * width <= IN_MEMORY:
         return np.zeros((n, width), dtype=np.float32), np.zeros((n, width), dtype=np.float32)
-    file.write(np.zeros(1, dtype=np.float32), (2 * n * width - 1) * 4)  # what is not written before the end reads as 0
+    file.write(np.zeros(1, dtype=np.float32), (2 * n * width - 1) * 4)  # bytes that are never written read as 0
     return VectorFile(file, 0, width, np.arange(n)), VectorFile(file, n * width * 4, width, np.arange(n))
 
 
 def _means(rows: Rows, special: Ints | None) -> tuple[Ints, Floats]:
-    """The sequences [k] of some rows, ascending, and the mean [k, d_model] of the rows of each.
+    """Return the sequences [k] of some rows, ascending, and the mean [k, d_model] of each sequence's rows.
 
-    Rows of `special` keys are left out; None takes the last row of each.
+    Rows of `special` keys are left out, unless a sequence has no others. With None, its last row is taken.
     """
     if special is None:
         last = np.append(rows.sequence_ids[1:] != rows.sequence_ids[:-1], True)

@@ -1,4 +1,4 @@
-"""Scores that chance gives in place of a direction: of sides exchanged at random, and of random directions."""
+"""Scores of chance, with which a direction is compared: of sides exchanged at random, and of random directions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from actkit.analysis.concepts.logistic_direction import exchanged
 from actkit.analysis.concepts.paired import Paired
 
 EXCHANGES = {"mean-diff": 200, "pca": 200, "logistic": 100}
-"""Refits with positive and negative exchanged at random."""
+"""Method → number of refits with positive and negative exchanged at random."""
 EXCHANGED_STRENGTH = 1e-2
 """Inverse regularisation of those refits. Cross-validation chooses this or less for nearly all exchanged sides, with
-the same band; what it chooses for the real sides would make the band too narrow."""
+the same band; the strength that it chooses for the real sides would make the band too narrow."""
 RANDOM_DIRECTIONS = 200
 BAND = (2.5, 97.5)
 AT_ONCE, FEWEST = 1 << 19, 16
-"""Projections of test pairs in memory: 4 MB, and more for the directions of one pass over very many pairs."""
+"""Projections of test pairs in memory (4 MB), and directions of one pass over very many pairs, which take more."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Exchanges:
 
     @classmethod
     def drawn(cls, stems: Ints, count: int, seed: int) -> "Exchanges":
-        """Draws for pairs of these stems [n_pairs], each stem's with a chance of one half."""
+        """Draw exchanges for pairs of these stems [n_pairs]; each stem is exchanged with a chance of one half."""
         rng = np.random.default_rng((seed, 1))
         names, of_pair = np.unique(stems, return_inverse=True)
         bits = np.zeros((-(-count // 8), len(names)), dtype=np.uint8)
@@ -43,7 +43,7 @@ class Exchanges:
         return cls(count, bits, of_pair)
 
     def kept(self, here: slice, some: slice = slice(None)) -> Bools:
-        """[k, m] for some pairs and draws, whether the sides stay as they are."""
+        """[k, m] whether the sides of some pairs stay as they are in some draws."""
         first, last, _ = some.indices(self.count)
         bits = np.unpackbits(self.bits[first // 8 : -(-last // 8), self.of_pair[here]], axis=0)
         found: Bools = bits[first % 8 : first % 8 + last - first].T > 0
@@ -55,12 +55,11 @@ class Exchanges:
 
 
 def exchanged_band(method: str, pairs: Paired, split: Split, seed: int) -> tuple[float, float]:
-    """The middle 95 % of held-out AUROCs where the sides are exchanged at random and the direction is refitted.
+    """Return the middle 95 % of held-out AUROCs of directions refitted with the sides exchanged at random.
 
-    If the two sides meant nothing, exchanging them would change nothing: not for the training pairs, nor for the test
-    pairs, nor for some pairs of a stem alone, since these resemble each other. So whole stems are exchanged, on both
-    sides of the split. With the test pairs left as they are, a shift that is really there would widen the band: every
-    refit of `pca` finds it, and has an AUROC near 1 or near 0.
+    If the two sides meant nothing, exchanging them would change nothing, neither for training nor for test pairs. Pairs
+    of a stem resemble each other, so whole stems are exchanged, on both sides of the split. If the test pairs stayed as
+    they are, a real shift would widen the band: every refit of `pca` finds it, and has an AUROC near 1 or near 0.
     """
     exchanges = Exchanges.drawn(pairs.stems, EXCHANGES[method], seed)
     units = _refitted(method, pairs.where(split.train), exchanges.where(split.train))
@@ -73,9 +72,9 @@ def exchanged_band(method: str, pairs: Paired, split: Split, seed: int) -> tuple
 
 
 def random_band(pairs: Paired, split: Split, seed: int) -> tuple[float, float]:
-    """The middle 95 % of held-out AUROCs of random Gaussian directions, not folded: below 0.5 as often as above.
+    """Return the middle 95 % of held-out AUROCs of random Gaussian directions, not folded: as often below 0.5 as above.
 
-    It is wide where most directions tell the sides apart, which then says little for the one that was found.
+    The band is wide where most directions tell the sides apart; that the found direction does then says little.
     """
     test = pairs.where(split.test)
     noise = np.random.default_rng((seed, 2)).normal(size=(pairs.d_model, RANDOM_DIRECTIONS))
@@ -84,7 +83,7 @@ def random_band(pairs: Paired, split: Split, seed: int) -> tuple[float, float]:
 
 
 def aurocs(above: Floats, below: Floats) -> Floats:
-    """[m] AUROCs of what the two sides project to on m directions, [n_pairs, m] each; ties count half."""
+    """[m] AUROCs of the two sides' projections on m directions, [n_pairs, m] each; ties count half."""
     n, found = len(above), np.empty(above.shape[1])
     for number in range(len(found)):
         high, low = np.sort(above[:, number]), np.sort(below[:, number])
@@ -94,9 +93,9 @@ def aurocs(above: Floats, below: Floats) -> Floats:
 
 
 def _some(count: int, n: int) -> Iterator[slice]:
-    """Ranges of `count` directions, so many at a time that what n pairs project to on them is no more than AT_ONCE.
+    """Yield ranges of `count` directions, on each of which n pairs have no more than AT_ONCE projections.
 
-    At least FEWEST, since each range takes a pass over the pairs.
+    A range has FEWEST directions even so, since each range takes a pass over the pairs.
     """
     step = max(AT_ONCE // max(2 * n, 1), FEWEST)
     for start in range(0, count, step):
@@ -104,10 +103,10 @@ def _some(count: int, n: int) -> Iterator[slice]:
 
 
 def _refitted(method: str, train: Paired, exchanges: Exchanges) -> Floats:
-    """[m, d_model] directions of training pairs with their sides exchanged."""
+    """[m, d_model] directions fitted to training pairs with their sides exchanged."""
     if method == "logistic":
         return exchanged(train, exchanges.kept, exchanges.count, EXCHANGED_STRENGTH)
-    # Exchanging sides leaves the singular vector as it is and turns its sign alone.
+    # Exchanging sides can change the sign of the singular vector, and nothing else.
     unit = principal(train).unit if method == "pca" else None
     total = np.zeros((exchanges.count, train.d_model if unit is None else 1))
     for here, difference in train.differences():

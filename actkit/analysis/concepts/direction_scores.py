@@ -1,6 +1,6 @@
-"""Evidence for a direction: its scores on pairs that it was not fitted to, and what chance scores there.
+"""Evidence for a direction: its scores on pairs that it was not fitted to, and the scores of chance there.
 
-Everything here is by stem: pairs of one stem are never on both sides of a split, and count together in intervals.
+Everything here goes by stem: pairs of one stem are never on both sides of a split, and count together in intervals.
 """
 
 from dataclasses import dataclass
@@ -51,16 +51,16 @@ class Evidence:
     auroc_transfer_validation: float
     """The same on the validation stems."""
     choice_score: float
-    """What the layer is chosen by: the mean of the validation pairs' AUROC and their AUROC of transfer, where there
-    is one."""
+    """The score that the layer is chosen by: the mean of the validation pairs' AUROC and, where there is one, their
+    AUROC of transfer."""
     choice_error: float
-    """Standard error of the validation AUROC, clustered by stem; of a perfect one, as if half a pair were wrong."""
+    """Standard error of the validation AUROC, clustered by stem; at least that of an AUROC half a pair below 1."""
     spearman_length: float
     """Spearman's correlation of the test texts' projections with their numbers of tokens."""
     auroc_length_adjusted: float
     """AUROC of the test texts within classes of about equal length; NaN where too few are."""
     auroc_length_only: float
-    """AUROC of the test texts' numbers of tokens: what a direction has to be compared with."""
+    """AUROC of the test texts' numbers of tokens, with which a direction has to be compared."""
     pairwise_cosine: float
     """Mean cosine of two pairs' differences, all pairs."""
     split_half_cosine: float
@@ -81,7 +81,7 @@ class Background:
     random_low: float
     random_high: float
     length: LengthCheck
-    """Of the test texts, positive ones first."""
+    """The check of the test texts, positive ones first."""
 
     @classmethod
     def of(cls, pairs: Paired, split: Split, seed: int, lengths: Ints) -> "Background":
@@ -149,7 +149,7 @@ def _right(above: Floats, below: Floats, middle: float) -> Floats:
 
 
 def _cohens_d(above: Floats, below: Floats) -> float:
-    """Cohen's (1988) d, the two sides taken as samples of their own; NaN where neither varies."""
+    """Cohen's (1988) d of the two sides as independent samples; NaN for fewer than two pairs or if neither varies."""
     if len(above) < 2:
         return float("nan")
     spread = np.sqrt((above.var(ddof=1) + below.var(ddof=1)) / 2)
@@ -157,10 +157,10 @@ def _cohens_d(above: Floats, below: Floats) -> float:
 
 
 def refitted(method: str, pairs: Paired, parts: Bools, strength: float) -> Floats:
-    """[m, d_model] unit vectors, each of the pairs that are True in `parts` [n_pairs, m], two or more.
+    """[m, d_model] unit vectors, each fitted to the pairs, at least two, of a column of `parts` [n_pairs, m].
 
-    `strength` is that of `logistic`: what cross-validation over all training pairs chose serves their parts. The parts
-    should be alike, as halves at random are.
+    `strength` is for `logistic`: the value that cross-validation chose over all training pairs serves their parts. The
+    parts should resemble each other, as random halves do.
     """
     if method == "logistic":
         found = logistic_of_parts(pairs, parts, strength)
@@ -174,9 +174,9 @@ def refitted(method: str, pairs: Paired, parts: Bools, strength: float) -> Float
 
 
 def transfer(method: str, found: Direction, pairs: Paired, split: Split) -> tuple[float, float]:
-    """AUROCs on the validation and on the test pairs of other templates than the one that is fitted.
+    """Fit to each template's training pairs; return the mean AUROCs on validation and test pairs of other templates.
 
-    Each is the mean over templates; NaN of one.
+    NaN where no template can be fitted and tested like that, such as where there is only one.
     """
     values: list[list[float]] = []
     for template in np.unique(pairs.templates):

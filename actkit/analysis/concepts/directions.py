@@ -1,4 +1,4 @@
-"""Directions from contrast pairs: three ways to find one, and the split that keeps evidence apart from fitting."""
+"""Directions from contrast pairs: three methods that fit them, and the split that keeps evidence apart from fitting."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Direction:
     unit: Floats
     """[d_model], of length 1; all zeros where the two sides do not differ."""
     norm: float
-    """Of the mean difference; of the differences along it, root mean square (pca); NaN (logistic)."""
+    """Norm of the mean difference (mean-diff); root mean square of the differences along it (pca); NaN (logistic)."""
     strength: float = float("nan")
     """Inverse regularisation that cross-validation chose (logistic); NaN for the others."""
 
@@ -38,7 +38,7 @@ class Split:
 
 
 def split_pairs(stems: Ints, seed: int = 0) -> Split | None:
-    """Pairs split by stem [n_pairs], all pairs of a stem on one side; None when there are fewer than 12 stems.
+    """Split pairs by stem [n_pairs], all pairs of a stem into one part; None when there are fewer than 12 stems.
 
     Half of the stems are for training, a quarter for validation, a quarter for the test. The same stems and seed give
     the same split, in whatever order the pairs come.
@@ -53,12 +53,12 @@ def split_pairs(stems: Ints, seed: int = 0) -> Split | None:
 
 
 def direction(method: str, pairs: Paired, strength: float | None = None) -> Direction:
-    """The direction of these pairs.
+    """Fit a direction to these pairs.
 
-    `mean-diff` is the mean of the pair differences. `pca` is their first right singular vector without centring, which
-    would take out the mean difference itself, with the sign that the mean difference has. `logistic` separates the two
-    sides with an L2 penalty on standardised activations, of that `strength` where it is given. Raises ValueError for
-    fewer than two pairs and for a method that there is not.
+    `mean-diff` is the mean of the pair differences. `pca` is their first right singular vector, with the sign of their
+    mean; they are not centred, since that would remove the mean. `logistic` separates the two sides of standardised
+    activations with an L2 penalty, of this `strength` where it is given. Raises ValueError for fewer than two pairs and
+    for an unknown method.
     """
     if len(pairs.stems) < 2:
         raise ValueError(f"{len(pairs.stems)} pairs give no direction")
@@ -74,10 +74,10 @@ def direction(method: str, pairs: Paired, strength: float | None = None) -> Dire
 
 
 def principal(pairs: Paired) -> Direction:
-    """The first right singular vector of the pairs' differences, not centred, signed as their mean is.
+    """Return the first right singular vector of the pairs' differences, not centred, with the sign of their mean.
 
-    It is the shift between the sides where the shift's square is more than the variance along any other direction, and
-    that other direction where it is less.
+    It follows the shift between the sides where the shift's square is more than the variance along any other direction;
+    where it is less, it follows that other direction.
     """
     n, d = len(pairs.stems), pairs.d_model
     # The smaller of the two Gram matrices: both have the squared singular values.
@@ -110,6 +110,6 @@ def _largest(gram: Floats) -> tuple[float, Floats]:
 
 
 def unit(vector: Floats) -> Floats:
-    """The vector at length 1; all zeros as they are."""
+    """Scale a vector to length 1; zeros stay zeros."""
     length = float(np.linalg.norm(vector))
     return vector / length if length else vector

@@ -16,7 +16,7 @@ BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class VectorFile:
-    """Vectors [n, d_model] float32 in a temporary file: like an array it has a shape, slices, and rows to be set."""
+    """Vectors [n, d_model] float32 in a temporary file, with a shape, slices and assignment to rows like an array."""
 
     file: Spill
     begin: int
@@ -24,7 +24,7 @@ class VectorFile:
     width: int
     """d_model."""
     rows: Ints
-    """[n] which of the file's vectors these are, ascending."""
+    """[n] indices of these vectors in the file, ascending."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -32,12 +32,12 @@ class VectorFile:
         return len(self.rows), self.width
 
     def __getitem__(self, part: slice) -> npt.NDArray[np.float32]:
-        """[k, d_model] some of the vectors. Raises EOFError where the file ends before."""
+        """Read some of the vectors [k, d_model]. Raises EOFError where the file is too short."""
         rows = self.rows[part]
         found = np.empty((len(rows), self.width), dtype=np.float32)
         step = max(BLOCK // self.width, 1)
         done = 0
-        while done < len(rows):  # where few rows are asked for, those between them must not fill the memory
+        while done < len(rows):  # the rows between a few wanted ones must not fill the memory
             first = int(rows[done])
             end = int(np.searchsorted(rows, first + step))
             count = int(rows[end - 1]) + 1 - first
@@ -67,18 +67,18 @@ class Paired:
 
     positive: npt.NDArray[np.floating] | VectorFile
     negative: npt.NDArray[np.floating] | VectorFile
-    """[n_pairs, d_model] each, the float32 that is in the tables or what was made of it; a row is a pair."""
+    """[n_pairs, d_model] each, a row a pair: float32 as in the tables, or float64 computed from it."""
     stems: Ints
     templates: Ints
     """[n_pairs] numbers that stand for the pair's stem and template."""
     alike: Ints | None = None
-    """[2, n_pairs] numbers of both sides' vectors, the same where vectors are equal; None where it is not known."""
+    """[2, n_pairs] numbers of both sides' vectors, the same where vectors are equal; None where equality is unknown."""
 
     def knowing_equals(self) -> "Paired":
-        """The same, with `alike`: equal vectors then tie, whatever direction they are projected on.
+        """Return the pairs with `alike`, so that equal vectors tie on whatever direction they are projected.
 
-        A matrix product may round the last rows of a block otherwise than the ones before, and AUROC would take that
-        for a difference: many texts end with one token, say, whose embedding is all that there is to read.
+        A matrix product may round the last rows of a block differently, and AUROC would count that as a difference.
+        Vectors are often equal: texts that end with the same token have the same embedding there, for example.
         """
         digests: list[list[Digests]] = [[np.zeros((0, 2), dtype=np.uint64)] for _ in range(2)]
         for here in self._slices(self.d_model):
@@ -101,15 +101,15 @@ class Paired:
         return Paired(positive, negative, self.stems[part], self.templates[part], alike)
 
     def blocks(self, columns: int = 0) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Some pairs at a time, in order: which they are, and both sides [k, d_model] float64.
+        """Yield some pairs at a time, in order: their slice, and both sides [k, d_model] in float64.
 
-        `columns` is how many numbers the caller makes of each pair, where that is more than d_model.
+        `columns` is the number of values that the caller makes of each pair, where that is more than d_model.
         """
         for here in self._slices(max(self.d_model, columns)):
             yield here, self.positive[here].astype(np.float64), self.negative[here].astype(np.float64)
 
     def differences(self) -> Iterator[tuple[slice, Floats]]:
-        """Some pairs at a time: which they are, and positive less negative side [k, d_model]."""
+        """Yield some pairs at a time: their slice, and positive less negative side [k, d_model]."""
         for here, positive, negative in self.blocks():
             yield here, positive - negative
 
@@ -127,7 +127,7 @@ class Paired:
         return sides[0], sides[1]
 
     def _slices(self, columns: int) -> Iterator[slice]:
-        """Some pairs at a time, in order; a side of a pair has so many numbers."""
+        """Yield slices of pairs, in order; a side of a pair takes `columns` numbers."""
         step = max(BLOCK // max(columns, 1), 1)
         for start in range(0, len(self.stems), step):
             yield slice(start, min(start + step, len(self.stems)))

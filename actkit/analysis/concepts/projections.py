@@ -15,7 +15,7 @@ from actkit.schemas import arrow_schema
 
 
 def projections(run: Path, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[pa.Table]:
-    """The table, a table a shard; `chosen` are method → row of `direction_scores` of its layer."""
+    """Yield `projections`, a table a shard; `chosen`: method → the row of `direction_scores` of its chosen layer."""
     directions = {
         (row["hook_point"], row["method"]): np.array(row["direction"])
         for part in parts(run, "directions")

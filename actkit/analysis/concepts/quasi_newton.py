@@ -1,12 +1,12 @@
 """Minima of several convex functions at once, by L-BFGS (Nocedal 1980) with a Hessian where it pays.
 
-1. One call gives values and gradients of all functions that are not done: what it reads is shared by them.
-2. Well-conditioned functions need no Hessian: where one is dear, the first round has none.
-3. Then Hessians are taken, anew after each round, and L-BFGS learns what has changed since. Functions that are alike
-   are a group with one Hessian, where its members are on average.
-4. A round is as many calls as cost what a Hessian does: no more than twice the cost of the better way.
+1. One call gives values and gradients of all unfinished functions, which share one reading of the data.
+2. Well-conditioned functions need no Hessian: where Hessians are expensive, the first round has none.
+3. Every later round begins with new Hessians, and L-BFGS learns the changes since. Functions that are alike form a
+   group with one Hessian, taken at the mean of their places.
+4. A round has as many calls as cost what its Hessians do: together no more than twice the cost of the better way.
 
-scipy and scikit-learn minimise one function at a time; here some two hundred regressions, those of folds, halves and
+scipy and scikit-learn minimise one function at a time. Here some two hundred regressions, those of folds, halves and
 exchanged sides, share each reading of data that are not in memory.
 """
 
@@ -21,14 +21,14 @@ from scipy.linalg import cho_factor, cho_solve
 from actkit.analysis.columns import Bools, Floats, Ints
 
 TOLERANCE = 1e-7
-"""Of the largest element of a gradient."""
+"""A function is finished where no element of its gradient is larger."""
 ROUND = (8, 100)
 """Fewest and most calls after which Hessians are renewed."""
 MOST_ROUNDS = 60
 KEPT = 10
 """Steps that L-BFGS learns from."""
 DESCENT, CURVATURE = 1e-4, 0.9
-"""The share of what the slope promises that a step has to bring (Armijo), and of the slope that may be left (Wolfe)."""
+"""A step must bring this share of the promised descent (Armijo), and leave at most this share of the slope (Wolfe)."""
 ROUNDING = 1e-12
 """Relative change of a value that may be rounding alone."""
 Value = Callable[[Floats, Ints], tuple[Floats, Floats]]
@@ -38,7 +38,7 @@ Hessian = Callable[[Floats, Ints], Sequence[Floats]]
 
 
 def minimum(value: Value, hessian: Hessian, groups: Ints, start: Floats) -> Floats:
-    """[m, d] where each of m functions is least, from `start` [m, d]; `groups` [m] says which are alike.
+    """[m, d] the minima of m functions, searched from `start` [m, d]; functions of one of `groups` [m] are alike.
 
     The functions are strictly convex. Warns (RuntimeWarning) where a gradient is not within TOLERANCE after
     MOST_ROUNDS renewals.
@@ -65,7 +65,7 @@ def minimum(value: Value, hessian: Hessian, groups: Ints, start: Floats) -> Floa
 
 
 class _Round:
-    """Where k functions are, and what the steps since the Hessians were taken have shown."""
+    """The current places of k functions, and the steps that were made since the Hessians were taken."""
 
     def __init__(
         self, names: Ints, group: Ints, factors: Sequence[Any], at: Floats, values: Floats, gradients: Floats
@@ -73,16 +73,16 @@ class _Round:
         self.names, self.group, self.factors = names, group, factors
         self.at, self.values, self.gradients = at, values, gradients
         self.steps: deque[tuple[Floats, Floats, Floats]] = deque(maxlen=KEPT)
-        """Of each call: moves [k, d], changes of the gradients [k, d], and 1 by their products [k]; all 0 where a
+        """For each call: moves [k, d], changes of the gradients [k, d], and 1 / their products [k]; all 0 where a
         function stayed."""
         self.size = np.ones(len(at))
-        """[k] by how much the last step was longer than the Hessian has it."""
+        """[k] factor on the inverse Hessian that fits the last step."""
         self.share = np.ones(len(at))
-        """[k] of the heading that is tried next."""
+        """[k] share of the heading that is tried next."""
         self.heading = -self._newton(gradients)
 
     def move(self, value: Value) -> None:
-        """Evaluate the functions that are not done once: each moves to its next place, or its next try is shorter."""
+        """Evaluate each unfinished function once: it moves to its next place, or its next try is shorter."""
         live = np.flatnonzero(_open(self.gradients))
         if not len(live):
             return
@@ -90,7 +90,7 @@ class _Round:
         values, gradients = value(self.at[live] + move, self.names[live])
         before, after = (self.gradients[live] * move).sum(1), (gradients * move).sum(1)
         taken = _taken(self.values[live], values, before, after)
-        # Where the slope would be 0 if it changed evenly.
+        # The next try is where the slope would be 0 if it changed linearly.
         self.share[live[~taken]] *= np.clip(before / (before - after), 0.02, 0.5)[~taken]
         live, move, gradients = live[taken], move[taken], gradients[taken]
         self._learn(live, move, gradients - self.gradients[live])
@@ -120,7 +120,7 @@ class _Round:
         return found
 
     def _newton(self, vectors: Floats) -> Floats:
-        """[k, d] the inverse Hessians times `vectors` [k, d]; the vectors, where there are none."""
+        """[k, d] the inverse Hessians times `vectors` [k, d]; the vectors themselves where there is no Hessian."""
         found: Floats = vectors.copy()
         for number, factor in enumerate(self.factors):
             here = self.group == number
@@ -130,22 +130,22 @@ class _Round:
 
 
 def _worth_a_hessian(functions: int, d: int, groups: int) -> int:
-    """How many calls cost what the groups' Hessians do, for each sample that a function is a sum over.
+    """Return the number of calls that cost as much as the groups' Hessians, from the operations for each sample.
 
-    A Hessian takes d² operations, since half of it is the other half; a call 4 d for each function, and its exponential
-    and the like as long as some 600.
+    A Hessian takes d² operations, since it is symmetric. A call takes 4 d for each function, and as long as some 600
+    more for its exponential and the like.
     """
     return groups * d**2 // (functions * (4 * d + 600))
 
 
 def _open(gradients: Floats) -> Bools:
-    """[m] which of the functions are not done."""
+    """[m] whether each function is unfinished."""
     found: Bools = np.abs(gradients).max(1) > TOLERANCE
     return found
 
 
 def _taken(old: Floats, new: Floats, before: Floats, after: Floats) -> Bools:
-    """[k] whether steps brought enough, from values and slopes along them; near the end values are rounding alone."""
+    """[k] whether steps descend enough, by values and slopes along them: near a minimum, values differ by rounding."""
     flatter = (np.abs(after) <= CURVATURE * np.abs(before)) & (new <= old + ROUNDING * np.abs(old))
     found: Bools = (new <= old + DESCENT * before) | flatter
     return found

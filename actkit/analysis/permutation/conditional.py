@@ -1,8 +1,8 @@
-"""p-values for single texts: exact in how many active texts are positive, by the limit in which of them.
+"""p-values for single texts: exact over the number of active texts that are positive, by the limit over which they are.
 
-T = Σ over positive texts is nearly a multiple of their number k among a column's active texts, so that its distribution
-has steps that no smooth tail follows. Given k, which of the active texts are positive is a sample without replacement,
-and the sum of their scores has a smooth limit; k itself is hypergeometric.
+T, a sum over positive texts, is nearly a multiple of the number k of positive texts among a column's active ones, so
+that its distribution has steps that no smooth tail follows. Given k, the positive texts are a sample of the active ones
+without replacement, and the sum of their scores has a smooth limit. k itself is hypergeometric.
 
 Measured against exact p down to 1e-6, with 65 or 100 of 500 or 2,000 texts active: with half of the texts positive, 98
 in 100 p are within 0.4 %, with 5 or 10 % of them positive within 17 %; Pearson's type III tail alone is off by a factor
@@ -38,11 +38,11 @@ class Cumulants:
     variance: Floats
     third: Floats
     effective: Floats
-    """About how many equal units of the smaller class carry the variance: how far the limit can be trusted."""
+    """About how many equal units of the smaller class carry the variance: the more, the better the limit."""
 
 
 def cumulants(scores: Scores, design: Design) -> Cumulants:
-    """The cumulants of a block of columns under the exchanges of `design`. `effective` is NaN without variance."""
+    """The cumulants of a block of columns under the exchanges of `design`; `effective` is NaN without variance."""
     n_columns, n_strata, owner = len(scores.active), design.n_strata, scores.owner
     stratum = design.stratum[scores.unit]
     cell, keys = distinct(owner * n_strata + stratum)
@@ -90,8 +90,8 @@ def tails(t: Floats, variance: Floats, third: Floats) -> tuple[Floats, Floats]:
 def conditional_tails(scores: Scores, labels: Bools) -> tuple[Floats, Floats]:
     """P(T ≤ observed) and P(T ≥ observed) of a block's columns [n_columns], each with a nonzero.
 
-    Of scores by text, with T as it is for `labels` [n]. Sums in which values tie lie on a lattice; half a step is
-    allowed for it.
+    `scores` are by text, and T is observed with `labels` [n]. The sums lie on a lattice, which is coarse where values
+    tie; half a step corrects for it.
     """
     n, m, active, owner = len(labels), int(labels.sum()), scores.active, scores.owner
     observed = scores.observed(labels)

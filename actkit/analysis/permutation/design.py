@@ -32,11 +32,11 @@ class Design:
     sizes: Ints
     """[n_units] texts of each unit."""
     unit_labels: Bools
-    """[n_units]."""
+    """[n_units] label of each unit."""
 
     @property
     def n_strata(self) -> int:
-        """0 where no text is used."""
+        """Number of strata; 0 where no text is used."""
         return int(self.stratum.max()) + 1 if len(self.stratum) else 0
 
     @property
@@ -46,10 +46,10 @@ class Design:
 
 
 def design_of(labels: Bools, groups: npt.NDArray[np.integer]) -> Design:
-    """The exchanges that keep the null distribution when texts of one of `groups` [n] may resemble each other.
+    """Choose the exchanges that keep the null distribution when texts of one of `groups` [n] may resemble each other.
 
-    Every group one text: `texts`. Labels [n] (True: positive) constant in each group: `groups`. Otherwise
-    `within-groups`. Raises ValueError when labels and groups differ in length.
+    `texts` where every group is one text; `groups` where labels [n] (True: positive) are constant in each group;
+    otherwise `within-groups`. Raises ValueError when labels and groups differ in length.
     """
     if len(labels) != len(groups):
         raise ValueError(f"{len(labels)} labels and {len(groups)} groups")
@@ -77,7 +77,7 @@ class Scores:
     unit: Ints
     """[k] units that have a score other than 0, by column."""
     starts: Ints
-    """[n_columns + 1] where each column's start."""
+    """[n_columns + 1] where each column's scores start."""
     score: Ints
     """[k] sum over the unit's texts."""
     active: Ints
@@ -85,11 +85,11 @@ class Scores:
 
     @property
     def owner(self) -> Ints:
-        """[k] the column."""
+        """[k] the column of each score."""
         return np.repeat(np.arange(len(self.active)), np.diff(self.starts))
 
     def observed(self, labels: Bools) -> Ints:
-        """[n_columns] the sum over the positive of the units' labels [n_units]."""
+        """[n_columns] the sum of the scores of the units whose labels [n_units] are positive."""
         return np.bincount(self.owner, self.score * labels[self.unit], len(self.active)).astype(np.int64)
 
     def where(self, columns: Bools) -> "Scores":
@@ -108,7 +108,7 @@ class Scores:
 
 
 def scores_of(x: Columns, unit: Ints, n_units: int) -> Scores:
-    """The scores of columns over the used texts, added up by `unit` [x.n_rows]; of a block, not of a large matrix."""
+    """Score columns over the used texts, added up by `unit` [x.n_rows]; meant for a block, not for a large matrix."""
     owner, active = x.owners(), np.diff(x.starts)
     below, _ = twice_below(owner, x.values, np.zeros(len(x.rows), dtype=np.bool_))
     score = below + (x.n_rows - active)[owner]
@@ -122,9 +122,9 @@ def scores_of(x: Columns, unit: Ints, n_units: int) -> Scores:
 def permuted_units(
     design: Design, rng: np.random.Generator, draws: int, units: Ints | None = None
 ) -> npt.NDArray[np.bool_]:
-    """[n_units, draws] labels of units, exchanged at random within strata; of some `units` (ascending) alone if given.
+    """[n_units, draws] labels of units, exchanged at random within strata; only those of `units` (ascending) if given.
 
-    What is left out takes part all the same: how many positive labels the given units of a stratum get is drawn.
+    Units that are left out take part all the same: the number of positive labels of a stratum's given units is drawn.
     """
     units = np.arange(len(design.stratum)) if units is None else units
     members_of, positives_of = (

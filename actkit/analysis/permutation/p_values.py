@@ -18,7 +18,7 @@ from actkit.analysis.permutation.design import Design, Scores, scores_of
 from actkit.analysis.permutation.redraws import ScoreBlocks, drawn_tails, largest_of_draws
 
 WIDE = 4096
-"""Numbers of positive active texts that are possible, above which T is smooth without conditioning on them."""
+"""If the number of positive active texts can range wider than this, T is smooth without conditioning on it."""
 EFFECTIVE = {"groups": 50, "within-groups": 150}
 """Units that must carry the variance for the limit to be used where labels are not exchanged between single texts.
 
@@ -28,7 +28,7 @@ should be at 1e-3 and 0.8 to 1.5 times at 1e-4. With half as many units it is 0.
 
 
 PValues: TypeAlias = tuple[Floats, npt.NDArray[np.str_]]
-"""p [n_columns], and how each was had: `exact`, `limit` or `draws`; NaN and empty where no text is active."""
+"""p [n_columns], and the method of each: `exact`, `limit` or `draws`; NaN and empty where no text is active."""
 
 
 def two_sided(low_and_high: tuple[Floats, Floats]) -> Floats:
@@ -38,7 +38,7 @@ def two_sided(low_and_high: tuple[Floats, Floats]) -> Floats:
 
 
 def by_texts(scores: Scores, design: Design) -> PValues:
-    """The p of a block where units are texts; NaN yet where it is exact or to be drawn."""
+    """Compute p of a block whose units are texts; NaN where `exact` or `draws` are still to be computed."""
     labels, active = design.labels, scores.active
     m = int(labels.sum())
     few = (active > 0) & (active <= MOST_ACTIVE)
@@ -55,12 +55,12 @@ def by_texts(scores: Scores, design: Design) -> PValues:
 
 
 def by_units(scores: Scores, design: Design) -> PValues:
-    """The p of a block where units are groups or their texts; 1 yet where it is to be drawn."""
+    """Compute p of a block whose units are groups or their texts; 1 where `draws` are still to be made."""
     found = cumulants(scores, design)
     smooth = found.effective >= EFFECTIVE[design.kind]
     p = np.ones(len(scores.active))
     p[smooth] = two_sided(tails(found.observed[smooth], found.variance[smooth], found.third[smooth]))
-    # Where T cannot vary, whatever is drawn is as extreme.
+    # Where T cannot vary, every draw is as extreme, so that p is 1.
     method = np.where(smooth, "limit", np.where(found.variance > 0, "draws", "exact"))
     active = scores.active > 0
     return np.where(active, p, np.nan), np.where(active, method, "")
@@ -73,7 +73,7 @@ MOST_ACTIVE = 64
 def exact_tails(observed: Ints, active: Ints, n: int, m: int) -> tuple[Floats, Floats]:
     """P(T ≤ observed) and P(T ≥ observed) of columns [n_columns], each with 1 to MOST_ACTIVE nonzeros in `active`.
 
-    Of sums of scores by text over the m positive ones of n texts, where no two scores of a column are equal.
+    T is the sum of scores over the m positive ones of n texts; no two scores of a column are equal.
     """
     low, high = np.empty(len(observed)), np.empty(len(observed))
     top = int(active.max(initial=0))
@@ -103,8 +103,8 @@ def _distribution(table: Floats, active: int, n: int, m: int) -> tuple[Ints, Flo
 AGAIN = 20
 """Where fewer draws than about this are as extreme, ten times as many are made."""
 FINEST = 0.05
-"""Where the least p that ten times as many can give leaves all columns with a larger q than this, a hundred times as
-many are made: one perfect feature of 16,384, with 10,000 draws to begin with, would else have a q of 0.33."""
+"""Where even the least p of ten times as many draws leaves every column's q above this, a hundred times as many are
+made: one perfect feature of 16,384, with 10,000 draws to begin with, would otherwise have a q of 0.33."""
 
 
 class Exchange:
@@ -141,9 +141,9 @@ class Exchange:
         self._method.append(method)
 
     def p_values(self, rng: np.random.Generator, draws: int) -> PValues:
-        """The p of all columns so far; where it has to be drawn, of so many exchanges, or of up to a hundred times."""
+        """Return the p of all columns so far; a drawn p takes `draws` exchanges, or up to a hundred times as many."""
         p, method = np.concatenate(self._p), np.concatenate(self._method)
-        if self._exact:  # of all blocks together: most of the work is the same for all columns
+        if self._exact:  # all blocks together, since most of the work is the same for all columns
             n, m = len(self._design.labels), int(self._design.labels.sum())
             observed, active = (np.concatenate(arrays) for arrays in zip(*self._exact, strict=True))
             p[method == "exact"] = two_sided(exact_tails(observed, active, n, m))
@@ -157,7 +157,7 @@ class Exchange:
         return p, method
 
     def _redrawn(self, p: Floats, rng: np.random.Generator, draws: int) -> Floats:
-        """Where a tenth of these draws had few that are as extreme, p is from so many fresh ones; valid either way."""
+        """Draw the small p anew, for which a tenth of these draws had few as extreme; p is valid either way."""
         small = p <= 20 * AGAIN / draws
         if small.any():
             with closing(self._to_draw.where(small)) as again:

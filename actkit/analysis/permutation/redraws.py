@@ -24,15 +24,15 @@ class ScoreBlocks:
     """Blocks of columns' scores by unit, in the order in which they were added."""
 
     def __init__(self, folder: Path) -> None:
-        """Blocks wait in a file in `folder`, 12 bytes a score. Raises WriteError where the disk is full."""
+        """Keep blocks in a file in `folder`, 12 bytes a score. Raises WriteError where the disk is full."""
         self._folder, self._spill = folder, Spill(folder)
         self._blocks: list[tuple[int, int, npt.NDArray[np.int32]]] = []
-        """Where a block's scores and units begin in the file; [columns + 1] where each column's begin in these."""
+        """Where a block's scores and units begin in the file; [columns + 1] where each column begins in them."""
         self._active: list[Ints] = [np.zeros(0, dtype=np.int64)]
         self.n_scores = 0
 
     def add(self, scores: Scores) -> None:
-        """Add a block; one without a column is none."""
+        """Add a block; a block without columns is dropped."""
         if not len(scores.active):
             return
         begin = self._spill.write(scores.score.astype(np.float64))
@@ -51,7 +51,7 @@ class ScoreBlocks:
         return np.concatenate(self._active)
 
     def blocks(self, n_units: int) -> Iterator[tuple[int, sp.csr_array]]:
-        """Each block's first column, and the block as [columns of a block, n_units]."""
+        """Yield each block's first column, and its scores [columns of the block, n_units]."""
         first = 0
         for score, unit, starts in self._read():
             yield first, sp.csr_array((score, unit, starts), shape=(len(starts) - 1, n_units))
@@ -79,15 +79,15 @@ class ScoreBlocks:
 
 
 def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges [first, last) of at most `size` (at least 1) that make up 0 to `total`."""
+    """Cut 0 to `total` into ranges [first, last) of at most `size` (at least 1)."""
     for first in range(0, total, max(size, 1)):
         yield first, min(first + max(size, 1), total)
 
 
 def slices(labels: Bools, n_columns: int) -> list[tuple[slice, Bools]]:
-    """Labels [n_units, draws] some draws at a time, contiguous, and which: so many that `PRODUCTS` is not exceeded.
+    """Cut labels [n_units, draws] into contiguous arrays of some draws, each with the slice of its draws.
 
-    That is by the labels themselves, and by their products with at most `n_columns` columns.
+    Neither such an array nor its product with `n_columns` columns has more than PRODUCTS elements.
     """
     parts = chunks(labels.shape[1], PRODUCTS // max(len(labels), n_columns, 1))
     return [(slice(first, last), np.ascontiguousarray(labels[:, first:last])) for first, last in parts]
@@ -97,7 +97,7 @@ def drawn_tails(scores: ScoreBlocks, design: Design, rng: np.random.Generator, d
     """P(T ≤ observed) and P(T ≥ observed) [n_columns] of scores over the used texts, from `draws` exchanges.
 
     Each is (1 + exchanges at least as extreme) / (1 + draws), which never is 0 and never too small (Phipson & Smyth
-    2010). Sums are of whole numbers, so that equal ones are seen to be equal.
+    2010). Sums are of whole numbers, so that equal sums compare equal.
     """
     n_units, active, grouped = len(design.stratum), scores.active, design.kind == "groups"
     own, touched = design.unit_labels.astype(np.float64), np.zeros(n_units, dtype=np.bool_)
@@ -127,11 +127,11 @@ def drawn_tails(scores: ScoreBlocks, design: Design, rng: np.random.Generator, d
 
 
 def largest_of_draws(scores: ScoreBlocks, design: Design, rng: np.random.Generator, draws: int) -> Floats:
-    """[draws] for each exchange of labels, the largest |AUROC - 0.5| + 0.5 of all columns: what chance alone achieves.
+    """[draws] the largest |AUROC - 0.5| + 0.5 of all columns for each exchange of labels: the best of chance alone.
 
     Scores and AUROCs are over all texts, those whose label the design keeps included; scores are by group where the
-    design is by groups, else by text. Of very large matrices fewer draws are made (at least 200), and as many
-    returned. NaN where a class is empty.
+    design is by groups, else by text. A very large matrix gets fewer draws than asked for, but not fewer than 200. NaN
+    where a class is empty.
     """
     n, active, grouped = len(design.labels), scores.active, design.kind == "groups"
     n_units = len(design.stratum) if grouped else n

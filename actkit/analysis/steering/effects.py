@@ -1,4 +1,4 @@
-"""The table `effects`: of every intervention its effect, interval, controls, slope and cost."""
+"""The table `effects`: the effect of every intervention, with interval, controls, slope and cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class Estimate:
 
 
 def contrast(values: Floats, side: npt.NDArray[np.int64], clusters: Ints) -> Estimate:
-    """Mean of side 1 less mean of side -1, of `values` [m, k]; with one side only, that side's mean, or minus it.
+    """Estimate the mean of side 1 less that of side -1, of `values` [m, k]; with one side only, its mean or minus that.
 
-    The error is the cluster-robust one: of each cluster [m] the summed influence of its rows, with G / (G - 1) for G
-    clusters, and Student's t with G - 1 degrees of freedom. Where every prompt has one row on each side, this is the
-    interval of the mean of the clusters' differences.
+    The error is cluster-robust: it sums the influence of each cluster's rows (`clusters` [m]), with G / (G - 1) for G
+    clusters. The interval takes Student's t with G - 1 degrees of freedom. Where every prompt has one row on each side,
+    this is the interval of the mean of the clusters' differences.
     """
     values = np.asarray(values, dtype=np.float64)
     value, influence = np.zeros(values.shape[1]), np.zeros_like(values)
@@ -62,12 +62,12 @@ def band(controls: Floats) -> tuple[float, float]:
 
 
 def p_value(effect: float, controls: Floats) -> float:
-    """(1 + how many of the controls [r] are as far from zero) / (1 + r)."""
+    """Return (1 + number of controls [r] that are as far from zero) / (1 + r)."""
     return float((1 + (np.abs(controls) >= abs(effect)).sum()) / (1 + len(controls)))
 
 
 def slopes(values: Floats, strengths: Floats) -> Floats:
-    """[m] each row's least-squares slope of `values` [m, k] by strength [k], nothing added at strength 0 included."""
+    """[m] each row's least-squares slope of `values` [m, k] by strength [k], with 0 at strength 0 included."""
     x = np.append(strengths, 0.0)
     y = np.concatenate([values, np.zeros((len(values), 1))], axis=1)
     x = x - x.mean()
@@ -88,11 +88,11 @@ class Made:
     control_group: int
     expected: int
     family: tuple[Any, ...]
-    """Columns that are equal in all strengths of one direction, which together make a slope."""
+    """Columns that all strengths of one direction have in common; together they make a slope."""
 
 
 def effect_rows(measured: Measured, made: Sequence[Made], budget: float) -> list[dict[str, Any]]:
-    """One row an intervention, metric and split; `made` are all but the unsteered one, by id from 1."""
+    """Make a row an intervention, metric and split; `made` are all but the unsteered one, by id from 1."""
     cost = next((each for each in measured.samples if each.metric == COST), None)
     of_cost = None if cost is None else contrast(cost.change, cost.side, cost.record_ids)
     rows = []
@@ -111,7 +111,7 @@ def _rows(
     controls: dict[int, list[int]] = {}
     made = [
         action for action in made if not np.isnan(estimate.value[action.intervention_id])
-    ]  # all that these texts were run under
+    ]  # the interventions under which these texts were run
     for action in made:
         controls.setdefault(action.control_group, []).extend([action.intervention_id] if action.is_control else [])
     by_strength = _slopes(samples, made)
@@ -160,7 +160,7 @@ def _rows(
 
 
 def _slopes(samples: Changes, made: Sequence[Made]) -> dict[int, Mapping[str, float]]:
-    """Intervention → slope of its direction over all strengths, with interval; how many prompts go the other way."""
+    """Intervention → slope of its direction over all strengths, with interval; share of prompts going the other way."""
     families: dict[tuple[Any, ...], list[Made]] = {}
     for action in made:
         if not action.is_control:

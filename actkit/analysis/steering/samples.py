@@ -12,7 +12,7 @@ from actkit.analysis.columns import Bools, Floats, Ints
 from actkit.runs.reader import rows_of_table, table_of
 
 COST, ANSWERS, TEXTS, WORDS = "cost", "answers", "texts", "words"
-"""Metrics: what neutral text loses; answers of both kinds; the likelihood of labelled texts; words that come next."""
+"""Metrics: the loss on neutral text; answers of both kinds; the likelihood of labelled texts; words that come next."""
 NEUTRAL = "neutral"
 SIDES = {"positive": 1, "negative": -1}
 
@@ -32,7 +32,7 @@ class Changes:
     """[m, k] nats a token, steered less unsteered."""
 
     def of_records(self) -> tuple[Ints, Floats]:
-        """Records [n], ascending, and of each the change of positive less that of negative, [n, k]."""
+        """Return records [n], ascending, and each record's change of positive less that of negative, [n, k]."""
         ids, at = np.unique(self.record_ids, return_inverse=True)
         total = np.zeros((len(ids), self.change.shape[1]))
         np.add.at(total, at, self.side[:, None] * self.change)
@@ -54,7 +54,7 @@ class Measured:
 
 
 def read_samples(run: Path, n_interventions: int) -> Measured:
-    """The changes in every metric and split of a run of `steer`."""
+    """Read the changes in every metric and split of a run of `steer`."""
     table, about = table_of(run, "logprobs"), _About.read(run)
     names = ("logprob", "kl", "words_positive", "words_negative")
     values = {name: _wide(table, name, n_interventions) for name in names}
@@ -127,7 +127,7 @@ class _About:
 
 
 def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Changes:
-    """Each text with two rows: how much likelier the positive words become after it, and the negative ones."""
+    """Give each text two rows: how much likelier the positive words become after it, and the negative ones."""
     both = []
     for sign, name in ((1, "words_positive"), (-1, "words_negative")):
         what = values[name] - values[name][:, :1]
@@ -141,7 +141,7 @@ def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Chang
 
 
 def _wide(table: pa.Table, name: str, k: int) -> Floats:
-    """[sequences, interventions] one column of `logprobs`, by sequence and intervention; NaN where one was not run."""
+    """[sequences, interventions] a column of `logprobs`; NaN where a sequence was not run under an intervention."""
     _, row = np.unique(table["sequence_id"].to_numpy(), return_inverse=True)
     found: Floats = np.full((int(row.max(initial=-1)) + 1, k), np.nan)
     found[row, table["intervention_id"].to_numpy()] = table[name].to_numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""The tables of `steer` over its log-probabilities, and the report: what was chosen, and what it comes to."""
+"""The tables of `steer` over its log-probabilities, and the report: the choice, and the verdicts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,15 +14,15 @@ from actkit.schemas import arrow_schema
 
 TEST = "test"
 ORDER = (ANSWERS, WORDS, TEXTS)
-"""Metrics by what a verdict is on, where there are several."""
+"""Metrics by preference: the verdict is on the first that a run has."""
 
 
 def steering_tables(
     run: Path, interventions: Sequence[Mapping[str, Any]], n_layers: int, budget: float, report: dict[str, Any]
 ) -> Iterator[tuple[str, pa.Table]]:
-    """`interventions`, `effects` and `effect_samples`; `report` gets the choice and the verdicts.
+    """Yield `interventions`, `effects` and `effect_samples`; `report` gets the choice and the verdicts.
 
-    `interventions` are the rows of that table, several for one that acts at several hook points.
+    `interventions` are the rows of that table, several for an intervention that acts at several hook points.
     """
     yield (
         "interventions",
@@ -42,7 +42,7 @@ def steering_tables(
 
 
 def made_of(interventions: Sequence[Mapping[str, Any]]) -> list[Made]:
-    """The interventions but the unsteered one, by id, as far as statistics need to know them."""
+    """Return all interventions but the unsteered one, by id, as far as statistics need to know them."""
     found: dict[int, Made] = {}
     for row in interventions:
         number = int(row["intervention_id"])

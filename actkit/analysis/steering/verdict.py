@@ -2,7 +2,7 @@
 
 The layer and strength are chosen on the validation split, and reported once on the test split. A test split does not
 correct for the choice among directions: at one of many layers, a meaningless direction is likely to do more than the
-controls of that layer, on any texts. So what was chosen is compared with controls that had as many layers.
+controls of that layer, on any texts. So the choice is compared with the best of each control over as many layers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ import numpy as np
 from actkit.numerals import percent
 
 LATE = 0.8
-"""Layers behind this share of the model are left out: what acts there rewrites the output, not what leads to it."""
+"""Layers past this share of the model are left out: an intervention there rewrites the output, not its causes."""
 
 
 def choose(rows: Sequence[Mapping[str, Any]], n_layers: int) -> Mapping[str, Any] | None:
-    """The row, of one metric on the validation split, that is reported; None where none keeps within the budget.
+    """Choose the row to report, from one metric on the validation split; None where none keeps within the budget.
 
-    The largest effect less its controls' wins, in the direction that is expected, at a cost within the budget and not
-    in the last fifth of the layers. An earlier layer that is worse by no more than one standard error is preferred: the
+    The largest effect less its controls' wins, in the expected direction, at a cost within the budget and not in the
+    last fifth of the layers. An earlier layer that is worse by no more than one standard error is preferred: the
     largest of several noisy numbers is partly noise. Strengths below zero count where there are no others.
     """
     real = _candidates(rows, n_layers)
@@ -35,11 +35,11 @@ def choose(rows: Sequence[Mapping[str, Any]], n_layers: int) -> Mapping[str, Any
 
 
 def chosen_p_value(rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], n_layers: int) -> float:
-    """The p-value of what was chosen, on the test split; `rows` are of one metric. NaN without controls.
+    """Return the p-value of the chosen row on the test split; `rows` are of one metric. NaN without controls.
 
-    (1 + controls that do as much at some layer that could have been chosen) / (1 + controls), at the chosen strength:
-    the first controls of all layers are one, and so on (Westfall & Young 1993). "As much" is in the direction that is
-    expected, since nothing else would be shown. Times the number of methods.
+    It is (1 + controls that do as much at some layer that could have been chosen) / (1 + controls), at the chosen
+    strength, times the number of methods. The first controls of all layers count as one control, and so on (Westfall &
+    Young 1993). "As much" is in the expected direction, since nothing else would be shown.
     """
     tried = _candidates(rows, n_layers)
     layers = sorted({row["layer"] for row in tried})
@@ -67,7 +67,7 @@ def _candidates(rows: Sequence[Mapping[str, Any]], n_layers: int) -> list[Mappin
 
 
 def _gain(row: Mapping[str, Any]) -> float:
-    """The effect in the direction that is expected, less what the controls do; without controls the effect."""
+    """The effect in the expected direction, less the mean of its controls; without controls, the effect alone."""
     value = row["effect"] if np.isnan(row["effect_minus_control"]) else row["effect_minus_control"]
     return float(value * (row["expected"] or 1))
 
@@ -78,21 +78,21 @@ WHAT = {
     "texts": ("positive texts against negative ones", "nats a token", "texts"),
     "words": ("positive words against negative ones", "nats", "texts"),
 }
-"""Metric → what is moved, in which unit, and of what there are so many."""
+"""Metric → the thing that moves, its unit, and the noun of what a share is of."""
 
 
 def is_shown(row: Mapping[str, Any]) -> bool:
-    """Whether a row of `effects` shows an effect, in the direction that is expected.
+    """Whether a row of `effects` shows an effect, in the expected direction.
 
-    Its interval leaves out 0, no more than 5 % of the controls do as much, and it is outside of what controls do. Of a
-    row that was chosen, `p_chosen` is also at most 5 %.
+    Its interval leaves out 0, its p-value is at most 5 %, and the effect is outside the controls' band. For a row that
+    was chosen, `p_chosen` is also at most 5 %.
     """
     among = _number(row.get("p_chosen"))
     return _is_shown_there(row) and (among is None or among <= LEVEL)
 
 
 def _is_shown_there(row: Mapping[str, Any]) -> bool:
-    """The same, of a row for itself."""
+    """The same without `p_chosen`, so for the row alone."""
     effect, low, high = (_number(row[name]) for name in ("effect", "low", "high"))
     if low is None or high is None or effect is None or low <= 0 <= high:
         return False
@@ -103,7 +103,7 @@ def _is_shown_there(row: Mapping[str, Any]) -> bool:
 
 
 def verdict(row: Mapping[str, Any], budget: float) -> str:
-    """One line: the effect with its interval, the band of controls, the share of prompts that follow, the cost."""
+    """Say in a line the effect with its interval, the band of controls, the share of prompts that follow, the cost."""
     what, unit, many = WHAT[row["metric"]]
     effect, low, high = _number(row["effect"]), _number(row["low"]), _number(row["high"])
     interval = f" ({spelled(low)} to {spelled(high)})" if low is not None and high is not None else ""
@@ -132,7 +132,7 @@ def verdict(row: Mapping[str, Any], budget: float) -> str:
 
 
 def spelled(value: float | None, sign: bool = False) -> str:
-    """A number as in a text: two digits after the point, no zero before it, and a minus sign that is one."""
+    """Write a number as in a text: two digits after the point, no zero before it, and a true minus sign."""
     if value is None:
         return "unknown"
     text = f"{abs(value):.2f}"
@@ -144,5 +144,5 @@ def spelled(value: float | None, sign: bool = False) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """None for what is missing or NaN."""
+    """Return None for a value that is missing or NaN."""
     return None if value is None or value != value else float(value)
