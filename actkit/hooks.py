@@ -52,7 +52,7 @@ def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
 
 
 def parse_hook_points(names: Sequence[str], layers: str, n_layers: int) -> tuple[HookPoint, ...]:
-    """The hook points to read, sorted: full names stand for themselves, others are taken at every layer of `layers`."""
+    """The hook points to read, sorted: full names stand for themselves, others stand at every layer of `layers`."""
     chosen: set[HookPoint] = set()
     for name in names:
         full = re.fullmatch(r"blocks\.(-?\d+)\.(.+)", name)

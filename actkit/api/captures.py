@@ -55,7 +55,7 @@ class CapturedActivations(Mapping[str, Any]):
     """The run, where it is kept."""
 
     def __repr__(self) -> str:
-        """The shapes, not all of the numbers."""
+        """Show the shapes, not all of the numbers."""
         n = len(self.input_ids)
         return f"{type(self).__name__}({n} prompt{'s' * (n != 1)}; {shapes(self.activations)})"
 
@@ -78,7 +78,7 @@ KEYS = tuple(each.name for each in fields(CapturedActivations) if each.name not 
 
 
 def shapes(tensors: Mapping[int | str, torch.Tensor]) -> str:
-    """`layer 1 [2, 6, 192], layer 2 [2, 6, 192]`, the first and the last where there are many."""
+    """List shapes as `layer 1 [2, 6, 192], layer 2 [2, 6, 192]`; of many, the first and the last."""
     each = [
         f"{f'layer {key}' if isinstance(key, int) else key} {list(tensor.shape)}" for key, tensor in tensors.items()
     ]

@@ -32,9 +32,9 @@ def capture(
     overwrite: bool = False,
     **options: Any,
 ) -> Run:
-    """Activations of prompts, as `actkit capture` stores them.
+    """Store activations of prompts, as `actkit capture` does.
 
-    `prompts` is a text, texts, messages, records, or a file. A text without blanks that is called like a file is one.
+    `prompts` is a text, texts, messages, records, or a file. A text without blanks that exists as a path is a file.
     `options` are those of the command line and of `config.yaml`: layers, positions, chat, system, sae_release, …
     Without `out` the run is temporary, until Python ends. Raises what `run_capture` raises.
 
@@ -58,7 +58,7 @@ def concept(
     overwrite: bool = False,
     **options: Any,
 ) -> Run:
-    """A direction for a concept at each layer, with held-out evidence, as `actkit concept` finds it.
+    """Find a direction for a concept at each layer, with held-out evidence, as `actkit concept` does.
 
     `what` is a built-in concept, a file, or pairs: tuples of two texts, or records. With `from_run`, a finished run,
     its directions are chosen again by other `layers` or `seed`, without the model. See `capture` for the rest.
@@ -80,7 +80,7 @@ def dpo(
     overwrite: bool = False,
     **options: Any,
 ) -> Run:
-    """Activations of preference pairs token by token, and where they diverge, as `actkit dpo` stores them.
+    """Store activations of preference pairs token by token, and where they diverge, as `actkit dpo` does.
 
     `pairs` is a file, or records of prompt, chosen and rejected. See `capture` for the rest.
 
@@ -99,7 +99,7 @@ def sae_extract(
     overwrite: bool = False,
     **options: Any,
 ) -> Run:
-    """The largest SAE features at the last token of each prompt, or at all, as `actkit sae-extract` stores them.
+    """Store the largest SAE features of each prompt's last token, or of all tokens, as `actkit sae-extract` does.
 
     `samples` is a file, or records of prompt and response. See `capture` for the rest.
 
@@ -119,7 +119,7 @@ def feature_dataset(
     overwrite: bool = False,
     **options: Any,
 ) -> Run:
-    """Every token's SAE features and every feature's strongest contexts, as `actkit feature-dataset` stores them.
+    """Store every token's SAE features and every feature's strongest contexts, as `actkit feature-dataset` does.
 
     `dataset` is a file, a directory, a glob, the id of a dataset on the Hugging Face hub, or texts or records. See
     `capture` for the rest.
@@ -145,7 +145,7 @@ def reward_detect(
     overwrite: bool = False,
     **options: Any,
 ) -> Run:
-    """SAE features that respond to positive feedback, ranked with held-out evidence, as `actkit reward-detect` does.
+    """Rank SAE features by their response to positive feedback, with held-out evidence, as `actkit reward-detect` does.
 
     `data` is a file, or records of text and label; None takes the built-in examples. With `from_run`, a finished run,
     its features are ranked again by other `q`, `held_out`, thresholds or `seed`, without the model. See `capture` for

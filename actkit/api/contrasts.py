@@ -20,7 +20,7 @@ SIDES = ("positive", "negative")
 class ContrastiveActivations:
     """Both sides of some pairs, and their differences; unpacked, it is the positive side and the negative one.
 
-    `found["positive"]` and `found["negative"]` are lists, prompt by prompt, of what `capture_activations` returns.
+    `found["positive"]` and `found["negative"]` are lists, prompt by prompt, of results of `capture_activations`.
     """
 
     positive: CapturedActivations
@@ -33,7 +33,7 @@ class ContrastiveActivations:
     """The run of both sides, where it is kept."""
 
     def __repr__(self) -> str:
-        """The shapes, not all of the numbers."""
+        """Show the shapes, not all of the numbers."""
         n = len(self.positive.input_ids)
         return f"{type(self).__name__}({n} pair{'s' * (n != 1)}; differences {shapes(self.differences)})"
 
@@ -115,7 +115,7 @@ def contrasted(positive: CapturedActivations, negative: CapturedActivations, rea
 
 
 def _part(both: CapturedActivations, rows: slice) -> CapturedActivations:
-    """Some prompts of a batch, padded no further than they need be. Tensors are copies: a view would be saved whole."""
+    """Take some prompts of a batch, padded no further than needed. Tensors are copies: a view would be saved whole."""
     most = int((both.positions[rows] >= 0).sum(1).max())
     longest = int(both.attention_mask[rows].sum(1).max())
     alone, single = len(both.input_ids) == 1, rows.stop - rows.start == 1

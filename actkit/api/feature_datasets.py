@@ -43,17 +43,17 @@ def create_feature_dataset(
     overwrite: bool = False,
     on_progress: OnProgress = lambda _progress: None,
 ) -> Run:
-    """Every token of a corpus with its SAE features, and every feature with its strongest contexts, as a run.
+    """Run a corpus: store every token with its SAE features, and every feature with its strongest contexts.
 
     `dataset` is a file, a directory, a glob, the id of a dataset on the Hugging Face hub (its `split` is streamed), or
-    texts or rows in memory, a `datasets.Dataset` among them. Features above `activation_threshold` are kept, of
-    each token at most `top_k`. `context_size` is the most tokens of a sequence, by default what the SAE was trained on;
+    texts or rows in memory, a `datasets.Dataset` among them. Features above `activation_threshold` are kept, at
+    most `top_k` a token. `context_size` is the most tokens of a sequence, by default the SAE's training context;
     longer documents are cut into several. At most `max_examples` documents are read. Without `out` the run is
     `runs/feature-dataset-<time>`.
 
     `model` may be a `HookedTransformer` or a bridge of TransformerLens, or a `transformers` model; `sae` an SAE of
     SAELens in memory. `dataset_path` is the same as `dataset`. With `output_path` the documents are also written there
-    as JSONL, and the run is beside it under that name without its ending; both replace what an earlier call wrote.
+    as JSONL, and the run is beside it under that name without its ending; both replace the files of an earlier call.
     `batch_size` changes nothing: batches are filled by `batch_tokens`.
 
     Raises InputError for a dataset that is not there, UsageError for an SAE that is not known, ModelError for a model

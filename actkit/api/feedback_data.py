@@ -40,7 +40,7 @@ class FeedbackDataLoader:
         check_labels(self.fields)
 
     def load_from_json(self, path: Path | str) -> "FeedbackDataLoader":
-        """Read [{"text", "feedback", "score"}] from a file in place of what was there; `score` is a weight.
+        """Read [{"text", "feedback", "score"}] from a file in place of earlier records; `score` is a weight.
 
         Raises InputError for a file that is not there.
 
@@ -54,7 +54,7 @@ class FeedbackDataLoader:
         return self
 
     def get_batch(self, size: int | None = None) -> "FeedbackDataLoader":
-        """The records, at most `size` of them. Raises InputError for one that cannot be read, UsageError for none.
+        """Return at most `size` records. Raises InputError for a record that cannot be read, UsageError for none.
 
         records = list(actkit.FeedbackDataLoader.example().get_batch(10))
         """
@@ -76,7 +76,7 @@ class FeedbackDataLoader:
         positive: Sequence[str] = (),
         negative: Sequence[str] = (),
     ) -> "FeedbackDataLoader":
-        """Labelled texts, conversations or preference pairs in any format that actkit reads.
+        """Use a file of labelled texts, conversations or preference pairs, in any format that actkit reads.
 
         Fields that are not named are looked for under their usual names. `positive` and `negative` name your
         own labels; without them positive, true, 1, … and negative, false, 0, -1, … count.
@@ -104,9 +104,9 @@ class FeedbackDataLoader:
         positive: Sequence[str] = (),
         negative: Sequence[str] = (),
     ) -> "FeedbackDataLoader":
-        """Texts with a label each: positive or negative, True or False, 1 and 0 or -1, or labels of your own.
+        """Use texts with a label each: positive or negative, True or False, 1 and 0 or -1, or labels of your own.
 
-        `prompts` are run before the texts and not pooled, `groups` say what belongs together, `scores` are weights.
+        `prompts` are run before the texts and not pooled, `groups` name the group of each text, `scores` are weights.
 
         Raises UsageError for lists of different lengths.
 
@@ -124,7 +124,7 @@ class FeedbackDataLoader:
 
     @classmethod
     def from_sides(cls, positive: Sequence[str], negative: Sequence[str]) -> "FeedbackDataLoader":
-        """Texts with positive feedback, and texts with negative feedback.
+        """Use texts with positive feedback, and texts with negative feedback.
 
         data = actkit.FeedbackDataLoader.from_sides(["Thank you!"], ["This is wrong."])
         """
@@ -133,7 +133,7 @@ class FeedbackDataLoader:
 
     @classmethod
     def example(cls) -> "FeedbackDataLoader":
-        """The texts that come with actkit, 200 of each sign, in groups of one topic.
+        """Load the texts that come with actkit, 200 of each sign, in groups of one topic.
 
         data = actkit.FeedbackDataLoader.example()
         """
@@ -142,7 +142,7 @@ class FeedbackDataLoader:
         return found
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """The records. Raises InputError for one that cannot be read."""
+        """Yield the records. Raises InputError for a record that cannot be read."""
         if self.path is None and not self.is_example:
             yield from self.rows or ()
             return

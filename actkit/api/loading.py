@@ -153,7 +153,7 @@ def _of_transformer_lens(module: Any, tokenizer: Any) -> ModelSpec:
 
 
 def _tokenizer_of(module: Any, name: str) -> Any:
-    """The tokenizer of a model that came alone, from where the model was loaded. Raises UsageError where it is not."""
+    """Load the tokenizer of a model given alone from the model's place. Raises UsageError where none is there."""
     try:
         return describe(ModelSpec(name)).tokenizer
     except (ModelError, UsageError) as error:

@@ -152,13 +152,13 @@ class Run(runs.Run):
         return Plots(self)
 
     def sequence(self, sequence_id: int) -> TextView:
-        """One text, token by token. Raises RunError where there is none, UsageError for no whole number."""
+        """One text, token by token. Raises RunError for an unknown id, UsageError for no whole number."""
         scales = scales_of(self.path, self.facts.get("saes", ()))
         sequence_id = runs.whole(sequence_id, "sequence_id")
         return TextView(views_of(self.path, [sequence_id], scales)[0], sequence_id)
 
     def feature(self, feature_id: int, sae: str | None = None) -> FeatureView:
-        """One feature, of the run's first SAE that has it or of the one named. Raises as `sequence` does."""
+        """One feature, of the SAE named or of the first that has it. Raises as `sequence` does."""
         feature_id = runs.whole(feature_id, "feature_id")
         for name, page in pages_of_feature(self.path, feature_id):
             if sae in (None, name):

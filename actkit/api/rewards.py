@@ -68,7 +68,7 @@ class SAEFeatureExtractor:
     def extract(self, texts: str | Sequence[str]) -> "csr_matrix":
         """[n_texts, d_sae] sparse float32: the pooled activation of each feature in each text, in the texts' order.
 
-        Raises InputError for a text that is empty or holds special tokens only, UsageError for what is no text,
+        Raises InputError for a text that is empty or holds special tokens only, UsageError for a value that is no text,
         ModelError for a model or an SAE that cannot be loaded or do not fit.
 
             features = extractor.extract(["Thank you!", "This is wrong."])
@@ -86,7 +86,7 @@ class SAEFeatureExtractor:
 
 
 def _without_test(spec: RewardDetectSpec, made: Ingredients) -> Recipe:
-    """The recipe of `reward-detect` up to the pooled features: no labels, no test."""
+    """Make the recipe of `reward-detect` up to the pooled features: no labels, no test."""
     nothing: Any = {"finish": lambda _run: iter(()), "texts": lambda _run, _facts: {}}
     return replace(recipe(spec, made), **nothing)
 
@@ -120,13 +120,13 @@ class RewardSignals:
 
 
 class RewardSignalDetector:
-    """Finds SAE features that respond to positive feedback, with held-out evidence and what chance would give.
+    """Finds SAE features that respond to positive feedback, with held-out evidence and baselines of chance.
 
     `pool` makes one number a feature of a text: max, mean, sum or last. `activation_threshold`, the least mean
     activation where a feature is active, and `correlation_threshold`, the least correlation with the label, are
     conditions where they are given. `q` is the false-discovery rate (Benjamini & Hochberg 1995), `held_out` the share
-    of groups that chooses nothing, `draws` how often labels are exchanged where p needs it, `top_k` how many features
-    are listed. `sae_extractor` is a `SAEFeatureExtractor`, whose model, SAE and pool are taken.
+    of groups kept out of the ranking, `draws` the number of label permutations where p needs them, `top_k` that of
+    the features listed. `sae_extractor` is a `SAEFeatureExtractor`, whose model, SAE and pool are taken.
 
         detector = actkit.RewardSignalDetector("tiny", target_layer=2, pool="mean")
         detector.detect([{"text": "Thank you!", "feedback": 1}, {"text": "This is wrong.", "feedback": 0}]).features

@@ -39,7 +39,7 @@ class RunLocation:
     """Files of records that were in memory: beside a run that is kept, so that its `config.yaml` can be replayed."""
 
     def input_file(self, suffix: str = ".jsonl") -> Path:
-        """The file to write records in memory to. Raises RunError where a run or such a file is there already."""
+        """Return a file for records in memory. Raises RunError where a run or such a file is there already."""
         path = self.output.out.with_name(f"{self.output.out.name}{INPUT}{suffix}")
         check_out(self.output.out, self.output.overwrite)
         if path.exists() and not self.output.overwrite:
@@ -50,7 +50,7 @@ class RunLocation:
         return path
 
     def write_input(self, records: Iterable[Any]) -> str:
-        """The path of a file of these records. Raises UsageError for what JSON cannot hold; else see `input_file`."""
+        """Write records to a file, return its path. Raises UsageError for values not in JSON; else see `input_file`."""
         path = self.input_file()
         with path.open("w", encoding="utf-8") as file:
             for number, record in enumerate(records):
@@ -86,7 +86,7 @@ def placed(
             yield location
         except InputError as error:
             error.message = _by_index(error.message, *map(str, location.written))
-            if on_bad_record == "fail":  # each text has a row in what is returned, so that none can be left out
+            if on_bad_record == "fail":  # each text has a row in the result, so that none can be left out
                 error.hint = "mend it, or leave it out"
             raise
         finally:
@@ -103,7 +103,7 @@ def _by_index(message: str, *paths: str) -> str:
 
 
 def warn_of(facts: Mapping[str, Any], max_length: int | None = None) -> None:
-    """Warn of what the command line would show: records left out, texts cut, an SAE that does not suit the model.
+    """Warn as the command line would: of records left out, texts cut, an SAE that does not suit the model.
 
     Where `max_length` was asked for, texts that are cut to it are no surprise.
     """
@@ -152,7 +152,7 @@ def rows_in(records: Any) -> Iterable[Any]:
 
 
 def texts_of(texts: str | Sequence[str], name: str = "texts") -> list[str]:
-    """One text, or several, as a list. Raises UsageError for anything else, and for none."""
+    """Return one text, or several, as a list. Raises UsageError for anything else, and for none."""
     found = [texts] if isinstance(texts, str) else list(rows_in(texts))
     wrong = next((text for text in found if not isinstance(text, str)), None)
     if wrong is not None:

@@ -36,7 +36,7 @@ class ExtractionConfig:
     target_layer: int | None = 20
     """0-based; an SAE that reads another layer is an error."""
     hook_name: str | None = None
-    """The hook point that is meant; an SAE that reads another is an error."""
+    """The expected hook point; an SAE that reads another is an error."""
     top_k_features: int | None = 50
     """Most features of a token; None keeps all."""
     top_k: int | None = _AS_NAMED

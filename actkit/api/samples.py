@@ -93,7 +93,7 @@ def save_results_to_json(
 ) -> Path:
     """Write the features of samples as JSON, UTF-8; a file that is there is replaced when the new one is whole.
 
-    `results` is what `extract` returned. Or `extraction_results` are what `extract_batch` returned for the samples of
+    `results` is the result of `extract`. Or `extraction_results` are the results of `extract_batch` for the samples of
     `original_json_path`: they are put into that document. `config` is only compared with them. Returns
     the path.
 
@@ -118,7 +118,7 @@ def save_results_to_json(
 
 
 def _merged(original: Path | str | None, found: Any, config: Any) -> dict[str, Any]:
-    """The document of `original` with the results of its samples, in their order."""
+    """Put the results of samples into the document of `original`, in order."""
     if original is None or found is None:
         raise UsageError("results of which document?", "give original_json_path and extraction_results")
     if isinstance(found, Mapping) and is_document(found):

@@ -19,10 +19,10 @@ OTHER_SUFFIXES = (".json", ".jsonl", ".pth", ".bin", ".npz", ".npy", ".h5", ".hd
 def save_activations(activations: Any, path: Path | str) -> Path:
     """Write captured activations to `path`, which gets the ending .pt, and their statistics to one that ends in .json.
 
-    `activations` are what `capture_activations` or `capture_contrastive_activations` returned, or a dictionary of the
+    `activations` are a result of `capture_activations` or `capture_contrastive_activations`, or a dictionary of the
     same shape.
 
-    The file holds the same dictionary as `actkit export --to pt` writes, and `special_tokens_mask`; of a pair, one
+    The file holds the same dictionary as `actkit export --to pt` writes, and `special_tokens_mask`; for a pair, one
     dictionary each under `positive` and `negative`, and `differences`. The statistics are those of
     `compute_activation_stats`, with special tokens and without. Files that are there are replaced, when the new ones
     are whole. Returns the path.
@@ -54,7 +54,7 @@ def save_activations(activations: Any, path: Path | str) -> Path:
     write_whole(path.with_suffix(".json"), lambda file: file.write(text.encode()))
     try:
         write_whole(path, lambda file: torch.save(document, file))
-    except RuntimeError as error:  # so torch says that the disk is full
+    except RuntimeError as error:  # torch raises it where the disk is full
         raise RunError(f"cannot write {path}: {error}", "is the disk full?") from error
     return path
 

@@ -53,8 +53,8 @@ def compute_contrastive_diff(
 ) -> dict[int | str, dict[str, Any]]:
     """Measure how far apart the two sides of pairs are, layer by layer, as the tables `contrasts` and `pair_stats` say.
 
-    The first prompt of `positive` makes a pair with the first of `negative`, and so on. Of each prompt the last
-    position that was kept is read, or with `read="mean"` the mean of them, special tokens left out unless
+    The first prompt of `positive` makes a pair with the first of `negative`, and so on. `read` chooses each prompt's
+    last kept position, or with "mean" the mean of its kept positions, without special tokens unless
     `special_tokens`. Returns {layer: {n_pairs, diff_norm, cosine, cosine_sim, mean_diff, mean_diff_norm}}: `diff_norm`
     is the mean over pairs of the norm of positive - negative, `cosine` and `cosine_sim` that of the cosine of the two
     (None where every pair has a side of zeros), `mean_diff` [width] float32 the mean of the differences, and
@@ -97,7 +97,7 @@ def paired(
 def one_vector_each(
     activations: Captured, read: Read, special_tokens: bool
 ) -> dict[int | str, npt.NDArray[np.float64]]:
-    """Layer → [batch, width]: the last position that was kept of each prompt, or the mean of them.
+    """Layer → [batch, width]: each prompt's last kept position, or the mean of its kept positions.
 
     As a run's tables hold vectors, means are rounded to float32. Raises UsageError where there is nothing to read.
     """
@@ -122,7 +122,7 @@ def one_vector_each(
 def batches_of(activations: Any) -> list[Captured]:
     """Return captured activations as batches: one, or for contrasts those of both sides.
 
-    A dictionary that says nothing of positions is of whole texts without padding, as the older script made it.
+    A dictionary without positions holds whole texts without padding, as the older script made it.
     """
     if isinstance(activations, Mapping) and "positive" not in activations:
         return [whole(activations)]
@@ -151,7 +151,7 @@ def listed(side: Any) -> list[Captured]:
 
 
 def rows_read(activations: Captured, special_tokens: bool) -> torch.Tensor:
-    """[batch, rows] whether each row counts: padding never does. Raises UsageError where that cannot be told."""
+    """Return [batch, rows] whether each row counts: padding never does. Raises UsageError where that is unknown."""
     if "activations" not in activations or "positions" not in activations:
         raise _no_activations()
     positions: torch.Tensor = activations["positions"]

@@ -84,11 +84,11 @@ def steering(
 ) -> Iterator[Any]:
     """Run a `transformers` model inside the `with` block with a direction of `run` added, or projected out.
 
-    `run` is a run of `concept`: `layer` and `strength` say what is added, in units of the difference that was measured
+    `run` is a run of `concept`: `layer` and `strength` set the addition, in units of the difference that was measured
     there; `do="project-out"` takes the direction out, at `layer` or with `every_layer` at all of the run's. Or it is a
     run of `steer`: the intervention that it chose is done, or its intervention at this layer and strength.
 
-    Acts in the prompt and in what is generated; never on a text's first token, an attention sink, on padding, or on the
+    Acts in the prompt and the generated text; never on a text's first token, an attention sink, on padding, or on the
     special tokens that occur in the run. Raises UsageError for a layer, strength or method that the run does not have,
     ModelError for an architecture whose blocks are not known.
 
@@ -123,7 +123,7 @@ def _actions(
 
 
 def _of_steer(run: Path, facts: dict[str, Any], layer: int | None, strength: float | None) -> list[Action]:
-    """The intervention that a run of `steer` chose, or its intervention at a layer and strength."""
+    """Return the intervention that a run of `steer` chose, or its intervention at a layer and strength."""
     rows = [action_of(row) for row in table_of(run, "interventions").to_pylist()]
     chosen = facts["steer"].get("chosen") or next(iter(facts["steer"].get("verdicts", ())), None)
     real = [action for action in rows if action.hook_point is not None and not action.is_control]
@@ -162,7 +162,7 @@ def _modules(model: Any, edits: Sequence[Any]) -> dict[str, tuple[torch.nn.Modul
 
 
 def _special(run: Path) -> torch.Tensor:
-    """The special tokens that occur in the run."""
+    """Return the special tokens that occur in the run."""
     tokens = table_of(run, "tokens", ["token_id", "is_special"])
     ids = pc.unique(tokens.filter(tokens["is_special"])["token_id"])
     return torch.tensor(ids.to_pylist(), dtype=torch.int64)

@@ -63,7 +63,7 @@ def directions_of(run: Path, method: str | None) -> list[StoredDirection]:
 
 
 def _steered(run: Path, method: str | None) -> list[StoredDirection]:
-    """The intervention that a run of `steer` chose, or its only one, as a direction to add."""
+    """Return the intervention that a run of `steer` chose, or its only one, as a direction to add."""
     about = facts_of(run)["steer"]
     reported = about["chosen"] or (about["verdicts"][0] if len(about["verdicts"]) == 1 else None)
     if reported is None:

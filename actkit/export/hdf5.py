@@ -27,7 +27,7 @@ from actkit.runs.reader import Ints, Rows, part_of, parts, rows_of, span
 
 Compression = Literal["gzip", "lzf", "none"]
 CHUNK = 2**20
-"""About the bytes of a compressed chunk, which a reader unpacks whole."""
+"""About how many bytes a compressed chunk has; a reader unpacks a whole chunk."""
 SIDES = ("chosen", "rejected")
 GROUPS = ("metadata", "activations", "sequences")
 NO_TEXT = "\ufffd"

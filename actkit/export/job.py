@@ -14,7 +14,7 @@ class ExportJob:
     facts: Mapping[str, Any]
     """The contents of the run's `run.json`."""
     out: Path
-    """A temporary path with the final name. A second file is written beside it."""
+    """A temporary path with the final name. A second file goes into the same folder."""
     progress: Callable[[float], None] = lambda _share: None
     """Called with the share that is done, 0 to 1."""
     note: Callable[[str], None] = lambda _text: None

@@ -173,7 +173,7 @@ def merge_into(target: Path, run: Path, facts: Mapping[str, Any], read: Callable
 
 
 def spelled(document: Mapping[str, Any]) -> bytes:
-    """Return a document's bytes. Raises TypeError and ValueError for what JSON cannot hold."""
+    """Return a document's bytes. Raises TypeError and ValueError for values that JSON cannot hold."""
     try:
         return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
     except UnicodeEncodeError:  # half a character (a lone surrogate), which JSON can spell and UTF-8 cannot hold

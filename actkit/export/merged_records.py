@@ -23,18 +23,18 @@ class Entry:
     slots: dict[str, Any]
     """The entries under the variation's `sae_activations`."""
     sequence: Mapping[str, Any] | None
-    """Its row of `sequences`; None for a rejected record."""
+    """The record's row of `sequences`; None for a rejected record."""
     split: int
     """The character of the text at which the response begins."""
 
     @property
     def group(self) -> str | None:
-        """The group that it belongs to, such as a question."""
+        """The record's group, such as a question."""
         return None if self.sequence is None else self.sequence["group"]
 
 
 def entries(run: Path, facts: Mapping[str, Any], layers: Mapping[str, str]) -> Iterator[Entry]:
-    """Every record that was read, in order. `layers` maps each SAE to the key of its features."""
+    """Yield every record that was read, in order. `layers` maps each SAE to the key of its features."""
     numbers = {part_number(part) for table in ("sequences", "rejected") for part in parts(run, table)}
     for number in sorted(number for number in numbers if number is not None):
         part = Path(f"{part_name(number)}.parquet")
@@ -87,5 +87,5 @@ def _activations(facts: Mapping[str, Any], features: pa.Table | None, sequence_i
 
 
 def answer_start(row: Mapping[str, Any]) -> int:
-    """The position where the answer of a row of `sequences` begins. Without an answer: the number of tokens."""
+    """Return the position where the answer of a row of `sequences` begins; without an answer, the number of tokens."""
     return int(row["n_tokens"] if row["response_start"] is None else row["response_start"])

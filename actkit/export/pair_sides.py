@@ -1,4 +1,4 @@
-"""pt of contrasts: both sides as dictionaries that `torch.load(weights_only=True)` reads, with statistics beside them.
+"""pt of contrasts: both sides as dictionaries that `torch.load(weights_only=True)` reads, and a file of statistics.
 
 positive, negative   each as the `pt` of a capture run has it, one row a pair
 concept, num_layers, captured_layers
@@ -25,7 +25,7 @@ TOKEN = ["sequence_id", "position", "token_id", "token"]
 
 
 def side_of(run: Run, side: str) -> dict[str, Any]:
-    """The `positive` or `negative` texts of a run of contrasts, in the order of the pairs, as tensors and lists.
+    """Return the `positive` or `negative` texts of a run of contrasts, in the order of the pairs, as tensors and lists.
 
     `activations` {layer: [n_pairs, rows, width]}, `positions` [n_pairs, rows], `input_ids`, `attention_mask` and
     `special_tokens_mask` [n_pairs, tokens], `tokens`, `prompt`, `num_layers`, `captured_layers`, `n_truncated`.

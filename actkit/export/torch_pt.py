@@ -1,4 +1,4 @@
-"""pt: a capture run as one dictionary that `torch.load(weights_only=True)` reads, with statistics beside it.
+"""pt: a capture run as one dictionary that `torch.load(weights_only=True)` reads, and statistics in a second file.
 
     activations      {layer: [batch, rows, width]}; where a layer has several hook points, {hook point: …} for all
     positions        [batch, rows]: the position of each row; -1 where there is none, and the row is zeros
@@ -30,7 +30,7 @@ MB = 10**6
 
 
 def write(job: ExportJob, max_mb: int = 2000) -> None:
-    """Write the tensors, and beside them the statistics of each layer as JSON.
+    """Write the tensors, and a second file with the statistics of each layer as JSON.
 
     Raises RunError for a run without activations, or when the padded tensors would be larger than `max_mb` MB: they
     are read into memory as a whole.

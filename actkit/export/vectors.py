@@ -44,7 +44,7 @@ def even(job: ExportJob) -> list[Held]:
 
 
 def contents(run: Path) -> list[Held]:
-    """The hook points of the table `activations`, by layer and name."""
+    """Return the hook points of the table `activations`, by layer and name."""
     found: dict[str, Held] = {}
     for part in parts(run, "activations"):
         with open_part(part) as file:
@@ -61,7 +61,7 @@ def contents(run: Path) -> list[Held]:
 
 
 def kept_rows(part: Path) -> tuple[Ints, Ints]:
-    """[n] sequences and [n] positions of the rows of one part: the same for each of its hook points."""
+    """Return sequences [n] and positions [n] of the rows of one part: the same for each of its hook points."""
     with open_part(part) as file:
         for group in range(file.num_row_groups):
             if file.metadata.row_group(group).num_rows:

@@ -57,11 +57,11 @@ class Drawn:
     figure: go.Figure
     title: str
     says: str
-    """One sentence: what is shown, n, and the interval or the null band."""
+    """One sentence with the subject, n, and the interval or the null band."""
     query: str
     """The DuckDB query that gives its numbers, `RUN` being the run's directory."""
     opens: Literal["feature", "record", "sequence", ""] = ""
-    """What a click on a point opens. The point's `customdata` holds its id, as the first of several values or alone."""
+    """The page that a click on a point opens. The point's `customdata` holds its id, alone or as the first value."""
 
 
 class LackingError(ActkitError):
@@ -78,7 +78,7 @@ class Picture:
     shows: str
     """A few words, for lists and help."""
     draw: Callable[[Any, Pick], Drawn]
-    """Draws a `Source` by a `Pick`. Raises LackingError where the run lacks a table that the picture needs."""
+    """Draws a `Source` by a `Pick`. Raises LackingError where the run lacks something that the picture needs."""
 
 
 def needs(run: Source, *tables: str) -> None:
@@ -100,7 +100,7 @@ def without(run: Source, what: str) -> LackingError:
 
 
 def columns_of(run: Source, table: str) -> list[str]:
-    """The columns of a table, read without its rows."""
+    """Read the names of a table's columns, without its rows."""
     return list(schema_of_part(parts(run.path, table)[0]).names)
 
 
@@ -132,7 +132,7 @@ def sae_shown(run: Source, pick: Pick) -> str:
 
 
 def d_sae_of(run: Source, sae: str) -> int:
-    """How many features an SAE of the run has."""
+    """Return the number of features of an SAE of the run."""
     return next(int(entry["d_sae"]) for entry in run.facts["saes"] if entry["name"] == sae)
 
 

@@ -25,7 +25,7 @@ from actkit.runs.by_sequence import TokenizedText, rows_of_sequences, sequences_
 
 POSITIONS = 128
 FEWEST = 5
-"""A position with fewer tokens is left out: its quartiles would be those tokens themselves."""
+"""A position with fewer tokens is left out, unless all have fewer: its quartiles would be those tokens themselves."""
 FEATURES, RECORDS = 40, 60
 NOWHERE = 1 << 40
 """A position after every token: the response's beginning in a text without a response."""
@@ -140,7 +140,7 @@ def sides(run: Source, pick: Pick) -> Drawn:
 
 
 def record(run: Source, pick: Pick) -> Drawn:
-    """Draw one record, prompt and response, coloured by its strongest feature there."""
+    """Draw one record, prompt and response, each token coloured by the activation of its strongest feature."""
     sae, sequence, text, rows = _of_record(run, pick)
     top = {row["position"]: row["feature_activations"][0] for row in rows if row["feature_ids"]}
     start = text.row["response_start"]

@@ -30,12 +30,12 @@ def effects_of(run: Source) -> tuple[list[dict[str, Any]], str, str]:
 
 
 def bars_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The intervals of effects."""
+    """Make error bars of the intervals of effects."""
     return error_bars(*([row[end] for row in rows] for end in ("effect", "low", "high")))
 
 
 def controls(x: Sequence[float], rows: Sequence[dict[str, Any]]) -> list[Any]:
-    """The band of the controls of each row."""
+    """Make the band of the controls of each row."""
     low, high = ([row[end] for row in rows] for end in ("control_low", "control_high"))
     return band(x, low, high, "controls: 95 %", GREY)
 
@@ -181,7 +181,7 @@ def forest(run: Source, _pick: Pick) -> Drawn:
 
 
 def samples(run: Source, _pick: Pick) -> Drawn:
-    """Draw the effect on each text of the chosen intervention, or else of the one with the largest effect."""
+    """Draw the effect on each text of the chosen intervention, or else of the one whose effect is largest in size."""
     rows, split, metric = effects_of(run)
     needs(run, "effect_samples")
     chosen = next((row for row in rows if row["chosen"]), max(rows, key=lambda row: abs(row["effect"])))
@@ -207,7 +207,7 @@ def samples(run: Source, _pick: Pick) -> Drawn:
 
 
 def _names(run: Source) -> dict[int, str]:
-    """Intervention → its name: a feature's number, or method, layer and strength."""
+    """Intervention → its name: its feature or number of features, or else method, layer and strength."""
     found: dict[int, str] = {}
     columns = ["intervention_id", "layer", "source", "strength", "feature_ids"]
     for row in run.table("interventions", columns).to_pylist():

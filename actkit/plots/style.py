@@ -60,13 +60,13 @@ SMALL = 12
 
 
 def label(text: Any, longest: int = LONGEST) -> str:
-    """A text of a run, safe for plotly: no tag, entity, line break, or character that turns or hides text."""
+    """Make a text of a run safe for plotly: no tag, entity, line break, or character that turns or hides text."""
     # Plotly reads a few tags and entities in every label, and `%{…}` in templates.
     return html.escape(plain(text, longest), quote=False).replace("%{", "%&#123;")
 
 
 def plain(text: Any, longest: int = LONGEST) -> str:
-    """A text of a run for a title or a sentence. It is not escaped yet."""
+    """Shorten a text of a run for a title or a sentence, and show its invisible characters. It is not escaped yet."""
     shown = visible(str(text))
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
@@ -122,7 +122,7 @@ def themed(made: go.Figure, dark: bool) -> go.Figure:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A sentence in lines."""
+    """Split a sentence into lines."""
     lines: list[str] = []
     for word in text.split(" "):
         if lines and len(lines[-1]) + 1 + len(word) <= width:

@@ -25,17 +25,17 @@ DIGEST = "sha256:"
 
 
 def options_of(*specs: Any) -> dict[str, Any]:
-    """Every option of the specs, in their order. An option that was not given has its default, or None."""
+    """Return every option of the specs, in their order. An option that was not given has its default, or None."""
     return {name: value for spec in specs for name, value in _options(spec).items()}
 
 
 def source_of(own: OwnSpec) -> str | None:
-    """The file, directory or name that the command reads; None for records that are given otherwise."""
+    """Return the file, directory or name that the command reads; None for records from elsewhere."""
     return next(iter(files_of(own, ("reads",))), None)
 
 
 def files_of(own: OwnSpec, kinds: Collection[str] = ("reads", "reads_too")) -> list[str]:
-    """The files that the command reads, of fields of these kinds."""
+    """Return the files that the command reads, from fields of these kinds."""
     named = (getattr(own, field.name) for field in fields(own) if not field.metadata.keys().isdisjoint(kinds))
     return [str(value) for value in named if value is not None]
 

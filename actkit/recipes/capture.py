@@ -68,7 +68,7 @@ def run_capture(spec: CaptureSpec, dense: DenseSpec, on_progress: OnProgress = l
 
 
 def recipe(spec: CaptureSpec, made: Ingredients) -> Recipe:
-    """The recipe. Raises UsageError for unknown positions, InputError for a file that is not there."""
+    """Make the recipe. Raises UsageError for unknown positions, InputError for a file that is not there."""
     if spec.positions not in ("all", "last", "response"):
         _numbers(spec.positions)
     # The file is opened here, not with the first record: a missing one is found before the weights are loaded.

@@ -81,7 +81,7 @@ def run_concept(spec: ConceptSpec, dense: DenseSpec, on_progress: OnProgress = l
 
 
 def recipe(spec: ConceptSpec, made: Ingredients) -> Recipe:
-    """The recipe. Raises UsageError for an unknown concept, InputError for a file without usable pairs."""
+    """Make the recipe. Raises UsageError for an unknown concept, InputError for a file without usable pairs."""
     names = names_of(spec.prompt_field, spec.context)
     if spec.template is not None and spec.stems is not None:
         form, records = "own template", from_stems(spec.template, spec.stems, spec.read)
@@ -174,7 +174,7 @@ def _encode(side: Conversation, chat: bool, spec: ConceptSpec, tokenizer: Tokeni
 
 
 def _plainly(stem: str) -> str:
-    """A stem in one writing: without differences of case, of white space, and of forms of a character (NFKC)."""
+    """Normalize a stem: no differences of case, of white space, and of forms of a character (NFKC)."""
     return " ".join(unicodedata.normalize("NFKC", stem).casefold().split())
 
 

@@ -1,4 +1,4 @@
-"""The built-in concepts, read from concepts.json: each a list of templates in two wordings, filled with its stems."""
+"""The built-in concepts, read from concepts.json: each a list of templates in two wordings that its stems fill."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Template:
     negative: str
 
     def filled(self, stem: str) -> dict[str, str]:
-        """Both sides with the stem in place."""
+        """Return both sides with the stem in place."""
         sides = {"positive": self.positive.replace(STEM, stem), "negative": self.negative.replace(STEM, stem)}
         return {**sides, "stem": stem, "template": self.name}
 
@@ -53,7 +53,7 @@ def concepts() -> Mapping[str, Concept]:
 
 
 def pairs_of(concept: Concept) -> Records:
-    """A concept's pairs, each a record like those of a file of pairs."""
+    """Make a concept's pairs, each a record like those of a file of pairs."""
     # Stem by stem, so that the first few pairs already have every template.
     pairs = [template.filled(stem) for stem in concept.stems for template in concept.templates]
     yield from (Record(index, concept.name, None, pair) for index, pair in enumerate(pairs))

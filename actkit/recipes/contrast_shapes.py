@@ -1,6 +1,6 @@
 """The shapes of contrast pairs, as a table: an entry names the fields of both sides and of their question.
 
-Names count in any case, and with blanks or hyphens for `_`: `Best Answer` is `best_answer`.
+Names match in any case, and with blanks or hyphens for `_`: `Best Answer` is `best_answer`.
 """
 
 from collections.abc import Mapping

@@ -33,12 +33,12 @@ from actkit.recipes.statements import StatementPair, paired
 
 LOOK_AHEAD = 100
 STEMS = ("stem", "text", *QUESTION)
-"""Fields of a stem, in the order in which they are looked for."""
+"""Fields of a stem, looked for in this order."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One pair: two texts, or one prompt with two answers, and what it shares with other pairs."""
+    """One pair: two texts, or one prompt with two answers, and the stem that it shares with other pairs."""
 
     positive: Conversation
     negative: Conversation

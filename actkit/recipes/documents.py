@@ -56,7 +56,7 @@ def read_document(
 def _answered(
     value: Mapping[str, Any], context: ContextFields, tokenizer: Tokenizer, bos: int | None
 ) -> tuple[Encoding, dict[str, tuple[str, ...]]]:
-    """The document of a question and its answer in fields of their own (Alpaca), as a chat."""
+    """Make the document of a question and its answer in fields of their own (Alpaca), as a chat."""
     try:
         found = read_answered(value, names_of(None, context))
     except RecordError:

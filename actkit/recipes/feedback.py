@@ -60,9 +60,9 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
 
 
 def named(value: Any, field: str | None) -> str:
-    """A group's or a template's name as text; 1.0, which a table with gaps makes of 1, is 1.
+    """Write a group's or a template's name as text; 1.0, which a table with gaps makes of 1, is 1.
 
-    Raises RecordError for one that no table can hold.
+    Raises RecordError for a name that no table can hold.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -77,7 +77,7 @@ def named(value: Any, field: str | None) -> str:
 
 
 def _score(value: Any, field: str | None) -> float | None:
-    """A weight: a number, not negative. Text that spells one counts, since CSV has nothing else."""
+    """Read a weight: a number, not negative. A number spelled as text counts, since CSV has nothing else."""
     if value is None or value == "":
         return None
     try:
@@ -131,7 +131,7 @@ def of_text(record_id: int, feedback: Feedback, how: SampleRendering) -> TokenSe
 
 
 def _of_plain(said: Conversation, how: SampleRendering) -> PromptResponse:
-    """A text, alone or after the prompt that it answers."""
+    """Encode a text, alone or after the prompt that it answers."""
     alone = said.plain is not None and said.plain[0] is None
     if not (alone and how.plain_chat) or said.answered:
         return encode_conversation(how.tokenizer, said, how.plain_chat, how.bos)
@@ -153,7 +153,7 @@ def of_pair(record_id: int, pair: Pair, how: SampleRendering) -> list[TokenSeque
 
 
 def _pooled(answered: PromptResponse, length: int, limit: int) -> Ints:
-    """The positions that are pooled: the answer's, or all without a prompt; special tokens are skipped later."""
+    """Return the positions to pool: the answer's, or all without a prompt; special tokens are skipped later."""
     first, last = answered.response or (0, length)
     keep = np.arange(first, min(last, length), dtype=np.int64)
     if answered.response and first >= length:

@@ -39,7 +39,7 @@ Settings: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Again:
-    """The tables that are made again, and the function that makes them."""
+    """The tables to make again, and the function that makes them."""
 
     made: Collection[str]
     """Tables that are made again, and not copied from the source."""
@@ -56,7 +56,7 @@ class Again:
 
 
 def source_facts(run: Path, command: str) -> dict[str, Any]:
-    """The contents of the source's `run.json`. Raises RunError for a run of another command or version."""
+    """Read the source's `run.json`. Raises RunError for a run of another command or version."""
     facts = facts_of(run)
     if facts.get("command") != command:
         raise RunError(f"{run} is a run of {facts.get('command')}, not of {command}", f"--from takes runs of {command}")

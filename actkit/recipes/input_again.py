@@ -66,7 +66,7 @@ def check_input(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findin
 
 
 def _not_again(facts: Mapping[str, Any]) -> str | None:
-    """Why a run's input cannot be read, or would not give what it gave."""
+    """Say why a run's input cannot be read, or would not give the same tables; None where it would."""
     kind = SteerSpec if facts["command"] == "steer" else MADE_BY.get(facts["command"], (None,))[0]
     if kind is None or not made_alike(facts):
         return "the run is of another command or version"
@@ -118,7 +118,7 @@ class _Again:
         )
 
     def shards(self) -> Iterator[tuple[Shard, bool]]:
-        """Each shard, and whether its input is unchanged."""
+        """Yield each shard, and whether its input is unchanged."""
         ends = {shard.part: shard.end for shard in manifests(self.run)[0]}
         vocabulary = self.about.vocabulary
         for shard in gather_shards(
@@ -136,7 +136,7 @@ class _Again:
             compare(part, read_part(part), known, findings)
 
     def compare_facts(self, facts: Mapping[str, Any], findings: Findings) -> None:
-        """Compare what `run.json` says of the records, now that all have been read."""
+        """Compare the entries of `run.json` on the records, now that all have been read."""
         recipe = self.recipe
         found = {"unit": recipe.unit, "exports": list(recipe.exports), "detected": dict(recipe.detected)}
         found |= {name: value for name, value in recipe.found().items() if name in OF_FACTS}

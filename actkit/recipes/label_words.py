@@ -142,7 +142,7 @@ def has_comma(value: Any) -> bool:
 
 
 def why_none(value: Any, field: str, graded: bool) -> str:
-    """Why a label has no sign, and what helps; `graded` says that rules for grades were given."""
+    """Say why a label has no sign, and how to give it one; `graded` says that rules for grades were given."""
     if isinstance(value, Mapping):
         inner = [f"{field}.{name}" for name in value if len(str(name)) <= LONGEST]
         names = listed(inner, MOST_FIELDS) or "whose names are long"
@@ -172,7 +172,7 @@ def halves(against: bool) -> str:
 
 
 def word_of(value: Any) -> str:
-    """A label as a word: True is true; 1, 1.0, a decimal 1.00 and the text "1.0", as CSV files have it, are 1."""
+    """Write a label as a word: True is true; 1, 1.0, a decimal 1.00 and the text "1.0", as CSV files have it, are 1."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple, Mapping)):

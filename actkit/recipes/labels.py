@@ -224,7 +224,7 @@ def shown(label: Any) -> str:
 def name_of(value: Mapping[str, Any], given: str | None, usual: Sequence[str]) -> str | None:
     """Return the field of a record to read: the `given` one if it is there, or else the first of the `usual` ones.
 
-    A given one such as `feedback.thumb` reaches into objects.
+    A given field such as `feedback.thumb` reaches into objects.
     """
     if given is not None:
         return given if given in value or lookup(value, given) is not None else None

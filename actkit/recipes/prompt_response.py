@@ -85,7 +85,7 @@ def encode_plain(tokenizer: Tokenizer, prompt: str, response: str | None, bos: B
 
 
 def conversation(prompt: str | Sequence[Message], response: str | None) -> list[Message]:
-    """Messages of a prompt (its user's words, or messages already) and, where there is one, the assistant's answer."""
+    """Join a prompt (the user's words, or messages already) and, where there is one, the assistant's answer."""
     messages: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*prompt]
     return messages if response is None else [*messages, {"role": "assistant", "content": response}]
 
@@ -128,7 +128,7 @@ def encode_messages(
 
 
 def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> None:
-    """Raise RecordError for a prompt that is a rendered chat, or an answer that begins with the mark of one.
+    """Raise RecordError for a prompt that is a rendered chat, or an answer that begins with a chat's mark.
 
     A template around it would make two chats of it.
     """
@@ -150,7 +150,7 @@ def _check_not_rendered(tokenizer: Tokenizer, messages: Sequence[Message]) -> No
 
 @lru_cache(maxsize=1)
 def _marks_of(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """The special tokens that the model's chat template writes around a question."""
+    """Return the special tokens that the model's chat template writes around a question."""
     try:
         text = render(tokenizer, [{"role": "user", "content": "\ue000"}], Rendering(True))
     except RecordError:

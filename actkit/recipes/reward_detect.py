@@ -43,7 +43,7 @@ EXAMPLE_SOURCE = "example data"
 CHANGEABLE = ("q", "held_out", "correlation_threshold", "strength_threshold", "seed", "listed", "draws", "null_draws")
 """Options that may differ from the run that `--from` names."""
 RENAMED = {"top_k": "listed", "activation_threshold": "strength_threshold"}
-"""Names of options in runs of earlier versions."""
+"""Options' names in runs of earlier versions → their names now."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _records(spec: RewardDetectSpec) -> tuple[bool, Records]:
 
 
 def _given(fields: FeedbackFields) -> list[str]:
-    """The given options that only labelled texts have."""
+    """List the given options that only labelled texts have."""
     given, usual = options_of(fields), options_of(FeedbackFields())
     return [flag_of(name) for name in given if name != "prompt_field" and given[name] != usual[name]]
 

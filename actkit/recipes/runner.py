@@ -50,7 +50,7 @@ class Ingredients:
     points: Sequence[HookPoint] = ()
     """The hook points that are stored whole."""
     top_k: int | None = None
-    """Most features of a position beside whole activations; None keeps all."""
+    """Most features of a position, where whole activations are stored too; None keeps all."""
     d_model: int = 0
 
 
@@ -61,7 +61,7 @@ def ingredients(
     store_dtype: StoreDtype = "float32",
     sae_dtype: SaeDtype = "float32",
 ) -> Ingredients:
-    """The ingredients for a model as it is described. `points` are the hook points that are stored whole."""
+    """Make the ingredients for a model as it is described. `points` are the hook points that are stored whole."""
     store = activations(points, _width(points, description), store_dtype)
     return Ingredients(
         description.tokenizer,
@@ -235,7 +235,7 @@ def with_logits(recipe: Recipe, model: Model, saes: Sequence[Sae]) -> Recipe:
 
 
 def _why_left_out(sae: Sae, n_features: int, head: torch.Tensor | None) -> str | None:
-    """Why an SAE has no `feature_logits`; None where it has them."""
+    """Say why an SAE has no `feature_logits`; None where it has them."""
     if head is None:
         return "the model has no output layer that can be read"
     if sae.decoder is None or not str(sae.hook_point).endswith(("resid_pre", "resid_mid", "resid_post", "_out")):

@@ -22,7 +22,7 @@ from actkit.pipeline.tokens.tokenize import Tokenizer
 from actkit.recipes.sae_choice import by_layer
 
 FEW_TOKENS = 100
-"""Below this, an SAE's health on the data says little, and no warning is given."""
+"""With fewer tokens, an SAE's health on the data says little, and no warning is given."""
 
 
 def load_saes(specs: Sequence[SaeSpec], device: str, dtype: SaeDtype = "float32") -> list[Sae]:
@@ -51,7 +51,7 @@ def load_saes(specs: Sequence[SaeSpec], device: str, dtype: SaeDtype = "float32"
 
 
 def scored(saes: Sequence[Sae]) -> list[ScoredSae]:
-    """The SAEs as the tests of features need them."""
+    """Describe the SAEs as the tests of features need them."""
     return [ScoredSae(sae.name, sae.d_sae, str(sae.hook_point), sae.feature_url) for sae in saes]
 
 
@@ -69,7 +69,7 @@ class SaeReport:
         self.warnings += [_not_in(dtype, sae, description.spec.device) for sae in saes if sae.dtype != dtype]
 
     def __call__(self) -> Mapping[str, Any]:
-        """The SAEs, how they did on this data, and what a reader should be warned of."""
+        """Return the SAEs' entries, their health on this data, and warnings."""
         saes = [health.sae for health in self.health.values()]
         rows = [dict(health.summary()) for health in self.health.values()]
         unwell = [text for row, sae in zip(rows, saes, strict=True) for text in _symptoms(row, sae)]
@@ -93,7 +93,7 @@ def _has_faster_bfloat16(device: str) -> bool:
 
 
 def _not_in(dtype: SaeDtype, sae: Sae, device: str) -> str:
-    """Why an SAE's features are found in float32 although another dtype is asked for."""
+    """Say why an SAE's features are found in float32 although another dtype is asked for."""
     if _has_faster_bfloat16(device):
         why = f"of this {sae.architecture} SAE only its own encode tells them"
     else:
@@ -152,7 +152,7 @@ def _doubts(sae: Sae, description: Description) -> list[str]:
 
 
 def _of_another_model(sae: str, trained_on: str, description: Description) -> list[str]:
-    """A warning where the SAE's model has another name; a directory may be that model under any name."""
+    """Warn where the SAE's model has another name; a directory may be that model under any name."""
     name, location = description.spec.name, description.location
     own = is_directory(location) and location != str(TINY)
     says = names_in(location) if own else []
@@ -165,7 +165,7 @@ def _of_another_model(sae: str, trained_on: str, description: Description) -> li
 
 
 def _beginnings(saes: Sequence[Sae]) -> list[str]:
-    """A warning where some SAEs were trained with BOS and others without: texts can begin in one way only."""
+    """Warn where some SAEs were trained with BOS and others without: texts can begin in one way only."""
     if len({sae.prepend_bos for sae in saes}) < 2:
         return []
     each = ", ".join(f"{sae.name} {'with' if sae.prepend_bos else 'without'}" for sae in saes)
@@ -173,7 +173,7 @@ def _beginnings(saes: Sequence[Sae]) -> list[str]:
 
 
 def _bare(name: str) -> str:
-    """A model's name without its organisation: SAEs name models with and without."""
+    """Return a model's name without its organisation, which some SAEs state and others do not."""
     return name.rsplit("/", 1)[-1].lower()
 
 

@@ -75,5 +75,5 @@ def beginning(first: Encoding, second: Encoding, length: int) -> Encoding:
 
 
 def key_of(prompt: str) -> str:
-    """A group's name for a prompt: answers to equal prompts belong together."""
+    """Name the group of a prompt: answers to equal prompts belong together."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]

@@ -40,14 +40,14 @@ class DenseSpec:
     """Names without a layer are taken at all of `layers`."""
     batch: BatchSpec = field(default_factory=BatchSpec)
     saes: Sequence[SaeSpec] = ()
-    """SAEs whose largest features are stored beside the activations."""
+    """SAEs whose largest features are stored with the activations."""
     top_k: int | None = field(default=50, metadata={"none": 0, "least": 1})
     """Most features of a position; None keeps all."""
     sae_dtype: SaeDtype = "float32"
     """bfloat16 finds active features, and float32 computes their activations; results differ by rounding alone."""
 
     def points(self, n_layers: int) -> tuple[HookPoint, ...]:
-        """The hook points whose activations are stored. Raises UsageError for those that the model does not have."""
+        """Return the hook points to store. Raises UsageError for hook points that the model does not have."""
         if not self.hook_points and not self.saes:
             raise UsageError("no hook point is asked for", "--hook-point hook_resid_post, or leave it out")
         return tuple(parse_hook_points(self.hook_points, self.layers, n_layers))

@@ -1,4 +1,4 @@
-"""Labels that their annotators turned down: annotation tools export them beside those that hold."""
+"""Labels that their annotators turned down: annotation tools export them together with valid labels."""
 
 from collections.abc import Mapping
 from typing import Any

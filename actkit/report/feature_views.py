@@ -56,7 +56,7 @@ def windows_of(
     known: Mapping[str, Any] | None,
     special: npt.NDArray[np.bool_] | None = None,
 ) -> list[Window]:
-    """A feature's contexts with their levels, from its rows of `feature_positions` and its entry of `known_of`."""
+    """Find a feature's contexts with their levels, from its rows of `feature_positions` and its entry of `known_of`."""
     sequences, positions, values = (rows[name].to_numpy() for name in ("sequence_id", "position", "activation"))
     found = [Window(sequence, at, {}, group) for sequence, at, group in _places(known)]
     if not found:
@@ -163,7 +163,7 @@ def pages_of_feature(run: Path, feature: int) -> Iterator[tuple[str, dict[str, A
 
 
 def one_feature(run: Path, sae: int, feature: int, scale: Scale, mapped: MappedTexts | None = None) -> dict[str, Any]:
-    """The page of one feature. Its texts are read by sequence, or out of `mapped` where that is given."""
+    """Make the page of one feature. Its texts are read by sequence, or from `mapped` where that is given."""
     known = known_of(run, scale.sae, [feature])[feature]
     named = [sequence for sequence, _, _ in _places(known)]
     windows = windows_of(feature, positions_of_feature(run, scale.sae, feature, named or None), scale, known)

@@ -39,7 +39,7 @@ def verdicts_of(facts: Mapping[str, Any]) -> list[str]:
 
 
 def finding(run: Run) -> str:
-    """One sentence with n and an interval or a null band. Where the run lacks a table for it, the sentence says so."""
+    """Return the run's verdicts; else the sentence of its first picture, or why that picture cannot be drawn."""
     told = verdicts_of(run.facts)
     if told:
         return "; ".join(told)
@@ -79,7 +79,7 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def warnings_of(facts: Mapping[str, Any]) -> list[str]:
-    """The warnings and notes of a run, each once."""
+    """List the warnings and notes of a run, each once."""
     concept = facts.get("concept") or {}
     found = [*facts.get("warnings", ()), *concept.get("warnings", ()), *facts.get("notes", ())]
     found += (concept.get("features") or {}).get("warnings", ())
@@ -87,7 +87,7 @@ def warnings_of(facts: Mapping[str, Any]) -> list[str]:
 
 
 def verified(run: Path, facts: Mapping[str, Any]) -> str:
-    """The result of `actkit verify`, if it was run; else that of `--verify N`."""
+    """Write the result of `actkit verify`, if it was run; else the result of `--verify N`."""
     try:
         found = json.loads((run / VERIFIED).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -32,7 +32,7 @@ class MappedTable:
     """The first sequence_id of each batch."""
 
     def of_sequence(self, sequence: int) -> pa.RecordBatch | None:
-        """The rows of one sequence, in order; None where there are none."""
+        """Return the rows of one sequence, in order; None where there are none."""
         number = bisect_right(self.firsts, sequence) - 1
         if number < 0:
             return None
@@ -126,7 +126,7 @@ class MappedTexts:
 
 
 def mapped_texts(run: Path, n_tokens: int) -> MappedTexts | None:
-    """The texts of a run of about `n_tokens`; None where the folder for temporary files has no room for them.
+    """Map the texts of a run of about `n_tokens`; None where the folder for temporary files has no room for them.
 
     Raises WriteError where it fills meanwhile.
     """

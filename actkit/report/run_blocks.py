@@ -1,7 +1,7 @@
 """The part of a page that holds one run: blocks of whole texts, blocks of feature pages, and an index of both.
 
 Texts come first, until their share of the limit is used. A context in one of them needs no text of its own. Features
-follow until the limit is reached: the densest first, of a ranking those at either end. The page says what is left out.
+follow until the limit is reached: the densest first, of a ranking those at either end. The page lists its omissions.
 """
 
 import json
@@ -46,7 +46,7 @@ class Page:
     number: int
     scales: list[Scale] = field(default_factory=list)
     sequences: list[list[Any]] = field(default_factory=list)
-    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text, id of the sequence before it]."""
+    """[sequence_id, record_id, side, label, n_tokens, block, beginning of the text, parent_id]."""
     features: list[list[list[Any]]] = field(default_factory=list)
     """For each SAE: [feature_id, n_active, density, largest activation, block, rank, auroc, q]."""
     n_sequences: int = 0
@@ -55,7 +55,7 @@ class Page:
 
 
 def drawn_pictures(run: Run) -> list[tuple[str, str, Drawn | LackingError]]:
-    """A picture's name, its description, and the picture or the sentence in its place."""
+    """Draw a run's pictures: name, description, and the picture or the sentence in its place."""
     found: list[tuple[str, str, Drawn | LackingError]] = []
     for picture in pictures_of(run):
         try:

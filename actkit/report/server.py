@@ -52,7 +52,7 @@ class Viewer:
 
 
 def application(viewer: Viewer) -> Starlette:
-    """The application that serves a viewer. It makes the page at once, which takes long."""
+    """Make the application that serves a viewer. It makes the page at once, which takes long."""
     whole = viewer.page()
 
     async def page(request: Request) -> Response:

@@ -129,7 +129,7 @@ def views_of_part(
 
 
 def places_of(run: Path, scale: Scale, ids: Sequence[int]) -> Places:
-    """The features of one SAE in some sequences, whose ids ascend."""
+    """Read the features of one SAE in some sequences, whose ids ascend."""
     tables = tables_of_sequences(run, features_table(run), ids)
     return _places((rows.filter(pc.equal(rows["sae"], scale.sae)) for rows in tables), scale)
 

@@ -1,4 +1,4 @@
-"""Sequences of a run, token by token: which positions were read, where the response begins, the largest features."""
+"""Sequences of a run, token by token: positions that were read, the beginning of the response, the largest features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,13 +40,13 @@ class Strip:
     side: str | None
     label: str | None
     start: int
-    """Its first own position. Earlier tokens stand in the sequence that it continues."""
+    """The sequence's first own position. Earlier tokens stand in the sequence that it continues."""
     response_start: int | None
     tokens: tuple[Token, ...] = field(repr=False)
 
 
 def first_strips(run: Path, count: int) -> list[Strip]:
-    """The first `count` sequences of a run. Raises RunError when `run` is no finished run.
+    """Read the first `count` sequences of a run. Raises RunError when `run` is no finished run.
 
     A sequence that others begin with is left out, since each of those shows it. Only rows of these sequences are read.
     Runs that store pooled features alone show where each feature is strongest.
@@ -63,7 +63,7 @@ def first_strips(run: Path, count: int) -> list[Strip]:
 
 
 def strip_of(run: Path, sequence_id: int) -> Strip:
-    """One sequence by id. Raises RunError where the run has none."""
+    """Read one sequence by id. Raises RunError where the run has none."""
     return _strips(run, facts_of(run), [sequence_id])[0]
 
 

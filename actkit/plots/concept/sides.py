@@ -167,7 +167,7 @@ def projected(run: Source, pick: Pick) -> Projected:
 
 
 def _projections(run: Source, point: str, direction: Floats, last_only: bool) -> dict[int, float]:
-    """sequence_id → projection of the mean of its stored positions, or of the last one: as directions are fitted.
+    """sequence_id → projection of its mean over stored positions, or of the last position, as directions are fitted.
 
     A mean leaves out special tokens and sinks, unless the text has no other positions.
     """

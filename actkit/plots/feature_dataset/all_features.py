@@ -158,7 +158,7 @@ def features_of_token(run: Source, sae: str, token: str) -> TokenFeatures:
 
 
 def _common_token(run: Source) -> str:
-    """Return the commonest token of four letters or more: shorter ones say little about a feature."""
+    """Return the commonest token of four letters or more, else of any: shorter ones say little about a feature."""
     tokens = run.table("tokens", ["token", "is_special"])
     texts = tokens.filter(pc.invert(tokens["is_special"]))["token"].combine_chunks()
     counts = [(entry["counts"], entry["values"]) for entry in pc.value_counts(texts.cast("string")).to_pylist()]

@@ -108,7 +108,7 @@ def feature_shown(run: Source, pick: Pick) -> tuple[str, int]:
 
 
 def histogram_of(run: Source, sae: str, number: int) -> tuple[list[int], float]:
-    """Return counts [BINS] of a feature's activations in equal bins from 0 to the largest, and the largest."""
+    """Return counts of a feature's activations in equal bins from 0 to the largest, and the largest."""
     row = _row(run, sae, number)
     if row and row.get("histogram") and row.get("max"):
         return list(row["histogram"]), float(row["max"])

@@ -135,7 +135,7 @@ def _tested(run: Source, sae: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _n_texts(about: dict[str, Any], part: str) -> str:
-    """How many texts a part has: discovery, or held_out."""
+    """Write the number of texts in a part: discovery, or held_out."""
     of = about.get("data", {}).get(part) or {}
     return f"{of.get('positive', 0) + of.get('negative', 0):,}"
 
