@@ -1,6 +1,6 @@
-"""Models from the outside world: `describe` what a name stands for, then `load` it.
+"""Models: `describe` resolves a model's name, `load` loads its weights.
 
-The rest of actkit sees `Model`: something that runs token ids and hands the tensor at each hook point to a tap.
+The rest of actkit uses the protocol `Model`: it runs token ids and passes the tensor at each hook point to a tap.
 """
 
 from actkit.backends.footprint import weight_bytes

@@ -1,7 +1,6 @@
-"""One row of the table `interventions` as a value, and the edit that it stands for.
+"""`Action`: a row of the table `interventions`, from which the intervention is made again.
 
-A run stores all that is needed to make an intervention again: on another machine, in `verify`, or around a caller's
-own generation.
+A run stores all that this takes, so it works on another machine, in `verify`, and around a caller's own generation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Action:
-    """One intervention at one hook point; fields are the columns of `interventions`."""
+    """An intervention at one hook point; fields are the columns of `interventions`."""
 
     intervention_id: int
     do: str
@@ -50,7 +49,7 @@ class Action:
     positions: str = "all"
     seed: int | None = None
     sink_norm: float | None = None
-    """Vectors longer than this are attention sinks, and are left as they are."""
+    """Vectors longer than this are attention sinks, which interventions do not change."""
     vector: Vector | None = None
     """[d_model] of length 1."""
 
@@ -63,14 +62,14 @@ UNSTEERED = Action(0, "none")
 
 
 def action_of(row: Mapping[str, Any]) -> Action:
-    """The action of a row of the table."""
+    """Make the action of a row of the table `interventions`."""
     vector = row["vector"]
     lists = {name: None if row[name] is None else tuple(row[name]) for name in ("feature_ids", "values")}
     return Action(**{**row, **lists, "vector": None if vector is None else np.array(vector, dtype=np.float32)})
 
 
 def interventions_of(actions: Sequence[Action], saes: Mapping[str, Sae]) -> list[Intervention]:
-    """The interventions, by id: all actions of one id are made together. Raises ModelError for an SAE not in `saes`."""
+    """Make the interventions, by id, each of all actions of its id. Raises ModelError for an SAE not in `saes`."""
     edits: dict[int, list[Edit]] = {}
     for action in actions:
         edits.setdefault(action.intervention_id, []).extend(
@@ -80,7 +79,7 @@ def interventions_of(actions: Sequence[Action], saes: Mapping[str, Sae]) -> list
 
 
 def edit_of(action: Action, saes: Mapping[str, Sae]) -> Edit:
-    """Make the edit of a model that an action stands for."""
+    """Make the edit of an action. Raises ModelError for an SAE not in `saes`."""
     assert action.hook_point is not None
     change = _change(action, saes)
     spared = change if action.sink_norm is None else sparing(change, action.sink_norm)

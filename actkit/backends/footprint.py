@@ -1,4 +1,4 @@
-"""Bytes of a model's weights, before they are loaded."""
+"""Compute the bytes of a model's weights before they are loaded."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,13 +13,13 @@ from actkit.config import Quantize
 from actkit.hooks import HookPoint
 
 BLOCK = 64
-"""Weights in 4 bits that share a scale of 4 bytes: bitsandbytes's default."""
+"""Weights in 4 bits that share a 4-byte scale: bitsandbytes's default."""
 CODES = 16 * 4
-"""Bytes of each matrix's table of the numbers that 4 bits stand for."""
+"""Bytes of each matrix's code table: the 16 numbers that 4 bits encode."""
 
 
 def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> int:
-    """Bytes of the weights that are loaded to read `hook_points`: blocks above the last of them may be left out.
+    """Bytes of the weights that `load` reads for `hook_points`: blocks above the last of them may be left out.
 
     The model is built without memory for its weights, on torch's device `meta`.
     """
@@ -35,7 +35,7 @@ def weight_bytes(description: Description, hook_points: Sequence[HookPoint]) -> 
 
 
 def whole_bytes(description: Description) -> int:
-    """Bytes of all weights in the dtype that is asked for, as the configuration has them."""
+    """Bytes of all weights of the configuration, in the dtype of the spec."""
     return _bytes(_empty(description))
 
 
@@ -54,11 +54,11 @@ def _bytes(module: Any) -> int:
 
 
 def _saved(module: Any, quantize: Quantize) -> int:
-    """Bytes that a model saves once bitsandbytes holds its linear weights in 8 or 4 bits.
+    """Bytes that a model saves when bitsandbytes holds its linear weights in 8 or 4 bits.
 
-    Only blocks have such weights: `transformers` leaves the output layer as it is, and embeddings, norms and biases are
-    no matrices of a linear layer. 8 bits: a byte a weight and a float32 a row (Dettmers et al. 2022). 4 bits: half a
-    byte a weight, a float32 for every `BLOCK` of them (Dettmers et al. 2023), and `CODES`.
+    Only linear layers of blocks are quantized: `transformers` leaves the output layer as it is, and embeddings, norms
+    and biases are no linear weights. 8 bits take a byte per weight and a float32 per row (Dettmers et al. 2022). 4 bits
+    take half a byte per weight, a float32 per `BLOCK` weights (Dettmers et al. 2023), and `CODES`.
     """
     from transformers.pytorch_utils import Conv1D  # GPT-2's, whose weight is transposed
 

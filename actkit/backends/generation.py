@@ -1,4 +1,4 @@
-"""Greedy answers of a model: texts to measure interventions on, and to read."""
+"""Generate greedy answers of a model, to read them and to measure interventions on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 
 
 def greedy(model: Model, prompts: Sequence[Ints], n_tokens: int, edits: Sequence[Edit] = ()) -> list[Ints]:
-    """The most likely next tokens after each prompt, one after another, at most `n_tokens`, up to the end token.
+    """Generate the most likely tokens after each prompt: at most `n_tokens`, up to the end token.
 
     `edits` steer the model in the prompt and in its answer.
 
-    Prompts of about equal length are run together, padded on the left as `generate` wants it. Of the model's
-    own generation settings, only the end tokens are used. Raises ModelError for a model that a bridge runs.
+    Prompts of about equal length run together, padded on the left as `generate` needs it. Of the model's own generation
+    settings only the end tokens apply. Raises ModelError for a model that a bridge runs.
     """
     if not isinstance(model, HuggingFaceModel):
         raise ModelError("a model that TransformerLens's bridge runs gives no answers here", "steer at hook_resid_post")
@@ -47,7 +47,7 @@ def edited_module(
     edits: Sequence[Edit],
     special: torch.Tensor,
 ) -> Iterator[None]:
-    """Inside, a `transformers` model is steered wherever it is called or generates; `hooked` as in `edited`."""
+    """Inside, `edits` steer a `transformers` model in every call and generation; `hooked` as `modules` of `edited`."""
     current: list[torch.Tensor] = []
 
     def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -58,10 +58,10 @@ def edited_module(
 
 
 def steered_now(args: tuple[Any, ...], kwargs: dict[str, Any], special: torch.Tensor) -> torch.Tensor:
-    """[batch, column] where one forward pass of a `transformers` model is steered.
+    """[batch, column] whether one forward pass of a `transformers` model is steered there.
 
-    All columns but padding, each text's first token and the `special` ids; while a model generates, the first token is
-    in the pass over the prompt alone.
+    It is steered everywhere except at padding, each text's first token and the `special` ids. In generation, only the
+    pass over the prompt has padding and a first token.
     """
     ids = kwargs.get("input_ids", args[0] if args else None)
     shape = (ids if ids is not None else kwargs["inputs_embeds"]).shape[:2]

@@ -1,4 +1,4 @@
-"""Running a Hugging Face module with hooks on its own modules, as far as the last hook point that is wanted."""
+"""Run a Hugging Face model with hooks on its own modules, up to the last hook point that is read."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -17,7 +17,7 @@ from actkit.errors import ModelError
 
 @dataclass(frozen=True)
 class HuggingFaceModel:
-    """The Hugging Face module itself, hooked where the sites say."""
+    """A `Model`: the Hugging Face module, with hooks at the sites of `hooked`."""
 
     description: Description
     module: torch.nn.Module
@@ -25,7 +25,7 @@ class HuggingFaceModel:
 
     @property
     def shares_prefixes(self) -> bool:
-        """Only where a test has shown that a tree gives the numbers of its single sequences."""
+        """Whether a test shows that trees give the numbers of single sequences for this kind of model."""
         return self.description.config.get_text_config().model_type in TREE_MODELS
 
     def weights_digest(self) -> str:
@@ -51,10 +51,10 @@ class HuggingFaceModel:
         calls.check()
 
     def inputs(self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None) -> dict[str, Any]:
-        """The module's arguments for a batch, as `Model.run` takes it. Raises ModelError as `check_known` does.
+        """Make the module's arguments for a batch, as `Model.run` takes it. Raises ModelError as `check_known` does.
 
-        Without a tree no mask is given: attention is causal and padding is on the right, so no real token can see it,
-        and the faster causal kernel is used. A mask made from ids would drop real tokens where pad and eos are one.
+        Without a tree there is no mask: attention is causal and padding is on the right, so no real token attends to
+        it, and the faster causal kernel runs. A mask made from ids would drop real tokens where pad and eos are equal.
         """
         check_known(self.module, input_ids)
         device = self.description.spec.device
@@ -68,7 +68,7 @@ class HuggingFaceModel:
 
 
 def check_known(module: Any, input_ids: torch.Tensor) -> None:
-    """Raise ModelError for a token id, on the host, that the model has no embedding of: a GPU would end the process."""
+    """Raise ModelError for a token id without an embedding; `input_ids` is on the host. A GPU would end the process."""
     known, largest = getattr(module.get_input_embeddings(), "num_embeddings", None), int(input_ids.max())
     if known is not None and largest >= known:
         raise ModelError(
@@ -79,12 +79,12 @@ def check_known(module: Any, input_ids: torch.Tensor) -> None:
 
 
 class Stop(Exception):  # noqa: N818 - it is no error
-    """Nothing more is read: leave the forward pass."""
+    """All hook points are read: leave the forward pass."""
 
 
 @dataclass
 class HookCalls:
-    """The taps of one forward pass, and how often each has been served: exactly once."""
+    """The taps of one forward pass, and how often each was called: once, if all is well."""
 
     taps: Mapping[str, HookFn]
     shape: tuple[int, ...]
@@ -92,10 +92,10 @@ class HookCalls:
     times: dict[str, int] = field(default_factory=dict)
 
     def serve(self, name: str, tensor: torch.Tensor) -> None:
-        """Hand a tensor to its tap; after the last one, stop the forward pass."""
+        """Pass a tensor to its tap; after the last tap, stop the pass. Raises ModelError for one without a batch."""
         self.times[name] = self.times.get(name, 0) + 1
         if self.times[name] == 1:
-            # Some modules see all tokens in one row (OPT's MLP, some experts): [batch * column, d_model].
+            # Some modules get all tokens in one row (OPT's MLP, some experts): [batch * column, d_model].
             flat = tensor.ndim == 2 and len(tensor) == self.shape[0] * self.shape[1]
             if not flat and (tensor.ndim < 3 or len(tensor) != self.shape[0]):
                 raise ModelError(
@@ -133,8 +133,8 @@ TREE_MODELS = {
     "qwen2": "by layer",
     "qwen3": "by layer",
 }
-"""`model_type` → what narrows attention; only models for which a test shows tree = single sequences. The others, such
-as those with ALiBi, which derive positions from a flat mask, run every sequence whole."""
+"""`model_type` → how a sliding window limits attention, for models of which a test shows that trees give the numbers of
+single sequences. Others run every sequence whole, such as those with ALiBi, which takes positions from a flat mask."""
 
 
 def tree_mask(
@@ -142,8 +142,8 @@ def tree_mask(
 ) -> torch.Tensor | dict[str, torch.Tensor]:
     """The additive mask [batch, 1, query, key], zero or the lowest value; a dict where layers are of several kinds.
 
-    `tree` is bool [batch, query, key]; `positions` [batch, column] are positions in each column's own sequence, which
-    is what a sliding window counts.
+    `tree` is bool [batch, query, key]; `positions` [batch, column] are positions in each column's own sequence, by
+    which a sliding window measures distance.
     """
     kind = TREE_MODELS[config.model_type]
     window = getattr(config, "sliding_window", None) if kind != "none" else None

@@ -1,4 +1,4 @@
-"""Hugging Face models, loaded from safetensors."""
+"""Load Hugging Face models, from safetensors unless pickles are allowed."""
 
 import re
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def load(
 ) -> HuggingFaceModel:
     """Load the weights and find the modules of `sites` (hook point → site).
 
-    Blocks from `n_layers` on are not loaded, where the architecture allows it: nothing reads them.
+    Blocks from `n_layers` on are not loaded where the architecture allows that: no hook point needs them.
 
     Raises ModelError for a model that is not causal, and for a hook point that a block of another kind does not have.
     """
@@ -62,7 +62,7 @@ def load(
 
 
 def check_causal(description: Description) -> None:
-    """Raise ModelError where a token attends to later ones: padding would be seen, and so would what is cut off."""
+    """Raise ModelError where a token attends to later ones: padding and truncated text would change its numbers."""
     config = description.config.get_text_config()
     both_ways = getattr(config, "use_bidirectional_attention", None) in (True, "all")
     encoder = config.model_type == "bert" and not config.is_decoder
@@ -85,7 +85,7 @@ def _from_safetensors(description: Description, attn: Attention | None, n_layers
     with explained(spec, "weights"):
         if is_directory(description.location):
             needed = 0
-            with suppress(Exception):  # what cannot be built without memory is left to the loading, which says why
+            with suppress(Exception):  # if it cannot be built without memory, loading says why
                 needed = whole_bytes(replace(description, config=config))
             check_size(needed, Path(description.location), spec.name)
         load_weights = partial(
@@ -101,22 +101,22 @@ def _from_safetensors(description: Description, attn: Attention | None, n_layers
             output_loading_info=True,
         )
         module, info = placement.offloading(spec, load_weights)
-        # Embedding and reward models have no output layer, which no hook point is behind.
+        # Embedding and reward models lack an output layer, which no hook point needs.
         missing = sorted(set(info["missing_keys"]) - _of_head(module))
         if missing:
             raise ModelError(
                 f"{spec.name}: the weights lack {len(missing)} tensors, such as {missing[0]}",
                 "the checkpoint does not belong to its config.json, or a file of it is missing",
             )
-        # What accelerate has placed must not be moved, and a quantized model cannot be. Weights are where they belong
-        # already; a buffer may not be.
+        # A model that accelerate placed must not be moved, and a quantized one cannot be. In others, weights are in
+        # place already, but a buffer may not be.
         module = module.eval() if placement.placed(spec) else module.to(spec.device).eval()
     module.requires_grad_(False)
     return module
 
 
 def _of_head(module: Any) -> set[str]:
-    """The names of the output layer's tensors, unless it shares them with the embedding, which is read."""
+    """The names of the output layer's tensors; none where it shares them with the embedding, which must be loaded."""
     head = module.get_output_embeddings()
     if head is None or head.weight is module.get_input_embeddings().weight:
         return set()

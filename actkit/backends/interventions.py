@@ -1,12 +1,12 @@
-"""Interventions: what is done to the vectors at a hook point while a model runs, as hooks on its own modules.
+"""Interventions: changes of the vectors at hook points while a model runs, made by hooks on its own modules.
 
-An `Edit` says where and what; an `Intervention` is one or several of them at once. Edits are formulas of one vector at
-a time, so they mean the same in a batch, for one sequence alone and while a model generates:
+An `Edit` is a hook point and a change; an `Intervention` is a set of edits made together. A change is a formula of one
+vector at a time, so it means the same in a batch, for one sequence alone and while a model generates:
 
 * add: x + strength * vector
 * project out: x - share * (x . u) u
-* features: x + what the SAE's reconstruction changes by when some features are zeroed, clamped or raised; what the SAE
-  does not reconstruct of x stays as it is
+* features: x + the change of the SAE's reconstruction when some features are zeroed, clamped or raised; the SAE's
+  error, x less its reconstruction, stays as it is
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 
 Change: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-"""Vectors [n, d_model] → what is added to them, [n, d_model]."""
+"""Vectors [n, d_model] → the differences to add to them, [n, d_model]."""
 FeatureDo = Literal["zero", "clamp", "add"]
 
 
@@ -36,19 +36,19 @@ class Edit:
 
 @dataclass(frozen=True)
 class Intervention:
-    """Edits that are made together; none is the model as it is."""
+    """Edits that are made together; without edits the model runs unsteered."""
 
     intervention_id: int
     edits: tuple[Edit, ...] = ()
 
 
 def add(vector: torch.Tensor) -> Change:
-    """Add `vector` [d_model]."""
+    """Make the change that adds `vector` [d_model]."""
     return lambda x: vector.to(x).expand_as(x)
 
 
 def project_out(unit: torch.Tensor, share: float = 1.0) -> Change:
-    """Take out `share` of what lies along `unit` [d_model], which has length 1 (refusal_direction's ablation)."""
+    """Make the change that removes `share` of x along `unit` [d_model], of length 1 (refusal_direction's ablation)."""
 
     def change(x: torch.Tensor) -> torch.Tensor:
         u = unit.to(x)
@@ -60,10 +60,10 @@ def project_out(unit: torch.Tensor, share: float = 1.0) -> Change:
 def change_features(
     sae: Sae, feature_ids: Sequence[int], do: FeatureDo, value: float | Sequence[float] = 0.0
 ) -> Change:
-    """Set features to zero or to `value`, or add `value` to them, one value for all or one each.
+    """Make the change that sets features to zero or `value`, or adds `value` to them: one for all or one each.
 
-    `zero` and `clamp` read the SAE's own encoding of x; a feature that was off is raised by `clamp` too. Raises
-    ModelError for an SAE that gives no reconstruction of what it reads.
+    `zero` and `clamp` read the SAE's own encoding of x; `clamp` also raises a feature that was off. Raises ModelError
+    for an SAE that does not reconstruct its own input.
     """
     reconstruct = sae.reconstruct
     if reconstruct is None or sae.predicts is not None:
@@ -79,19 +79,19 @@ def change_features(
         else:
             was = sae.encode(x)[:, here].to(x.dtype)
             encoded[:, here] = (target - was) if do == "clamp" else -was
-        # Reconstructions are affine in the encoding, so that a difference of encodings gives one of reconstructions.
+        # A reconstruction is affine in the encoding, so a difference of encodings gives that of reconstructions.
         return (reconstruct(x, encoded) - reconstruct(x, torch.zeros_like(encoded))).to(x.dtype)
 
     return change
 
 
 def as_long_as(real: Change, unit: torch.Tensor) -> Change:
-    """A control: along `unit` [d_model] each vector is moved as far as `real` would move it."""
+    """Make a control: move each vector along `unit` [d_model], as far as `real` would move it."""
     return lambda x: real(x).norm(dim=-1, keepdim=True) * unit.to(x)
 
 
 def sparing(change: Change, most: float) -> Change:
-    """`change`, which leaves vectors longer than `most` as they are: attention sinks, which carry no text."""
+    """Limit `change` to vectors of at most length `most`: longer ones are attention sinks, which carry no text."""
 
     def spared(x: torch.Tensor) -> torch.Tensor:
         short = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32) <= most
@@ -104,10 +104,10 @@ def sparing(change: Change, most: float) -> Change:
 def edited(
     modules: Mapping[str, tuple[torch.nn.Module, Site]], edits: Sequence[Edit], where: Callable[[], torch.Tensor]
 ) -> Iterator[None]:
-    """Inside, the tensors at the hook points of `edits` are changed where `where()` [batch, column] is true.
+    """Inside, `edits` change the tensors at their hook points where `where()` [batch, column] is true.
 
-    `modules` has, for each hook point, its module and site. Edits at one hook point act one after another. Raises
-    ModelError for a module whose tensors are no [batch, column, d_model].
+    `modules` has the module and site of each hook point. Edits at one hook point act one after another. Raises
+    ModelError for a module whose tensors are not [batch, column, d_model].
     """
     with ExitStack() as hooks:
         for edit in edits:
@@ -133,7 +133,7 @@ def _hook(module: torch.nn.Module, site: Site, edit: Edit, where: Callable[[], t
 
 
 def _changed(tensor: torch.Tensor, edit: Edit, where: torch.Tensor) -> torch.Tensor:
-    """A copy with the vectors changed at which `where` [batch, column] is true."""
+    """Copy the tensor, with vectors changed where `where` [batch, column] is true. Raises ModelError: see `edited`."""
     rows = where.to(tensor.device)
     if tensor.ndim == 3 and tensor.shape[:2] == rows.shape:
         new = tensor.clone()

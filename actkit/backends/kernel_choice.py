@@ -1,7 +1,7 @@
-"""The kernels for float32 products on this machine: torch's own, or oneDNN's where they were measured to be faster.
+"""Choose the kernels for float32 products on this machine: torch's own, or oneDNN's if these were measured as faster.
 
-The choice depends on the machine alone, so that a run can be repeated to the byte. The first measurement is kept in the
-user's cache, and all later runs take it. Where the cache cannot be written, nothing is measured.
+The choice depends on the machine alone, so that a run can be repeated to the byte. The user's cache keeps the first
+measurement, and later runs use it. Where the cache cannot be written, nothing is measured.
 """
 
 import functools
@@ -19,18 +19,18 @@ from typing import Any
 import torch
 
 FASTER = 1.05
-"""oneDNN must be so many times as fast: load on the machine alone makes smaller differences."""
+"""oneDNN must be at least so many times as fast; a busy machine alone makes smaller differences."""
 FASTER_IN_BFLOAT16 = 1.1
-"""Times as fast that products in bfloat16 must be, where what they find is computed again in float32."""
+"""Products in bfloat16 must be so many times as fast where their results are then computed again in float32."""
 FINE = 1e-5
-"""Seconds that a clock must tell apart: a product takes some hundred times as long."""
+"""Coarsest resolution of a clock, in seconds: a product takes some hundred times as long."""
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "ATEN_CPU_CAPABILITY")
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actkit" / "kernels"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The kernels that are taken, and the reason."""
+    """The choice of kernels, and the reason."""
 
     onednn: bool
     why: str
@@ -41,10 +41,10 @@ class Choice:
 
 @functools.cache
 def choice() -> Choice:
-    """The kernels for float32 products, by processor, torch and number of threads.
+    """Choose the kernels for float32 products, by processor, torch and number of threads.
 
-    Processes that measure at the same time all take the measurement that was kept first: the last digits of other
-    kernels differ. Where nothing can be kept, torch's own are taken every time.
+    Processes that measure at the same time all use the measurement that was stored first, since kernels differ in the
+    last digits. Where nothing can be stored, the choice is always torch's.
     """
     onednn, mkl = torch.backends.mkldnn, torch.backends.mkl
     both = onednn.is_available() and mkl.is_available()  # type: ignore[no-untyped-call]
@@ -58,9 +58,9 @@ def choice() -> Choice:
 
 @functools.cache
 def bfloat16_speed() -> float | None:
-    """The speed of products in bfloat16 on this processor, as a multiple of those in float32 that are taken.
+    """The speed of products in bfloat16 on this processor, as a multiple of the speed of the chosen float32 kernels.
 
-    It is measured once a machine; None where it cannot be measured or kept.
+    It is measured once per machine; None where it cannot be measured or stored.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
@@ -86,7 +86,7 @@ def _asked() -> str:
 
 
 def _measured_once(asked: str, speed: Callable[[], float]) -> float | None:
-    """The speed that the first call on this machine measured; None where no file can be kept."""
+    """The speed that the first call on this machine measured; None where it cannot be stored."""
     path = _CACHE / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
     times = _kept(path)
     if times is None:
@@ -97,18 +97,18 @@ def _measured_once(asked: str, speed: Callable[[], float]) -> float | None:
 
 
 def _kept(path: Path) -> float | None:
-    """The speed that a file keeps; None where it cannot be read."""
+    """Read a stored speed; None where the file cannot be read."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         return float(json.loads(path.read_text(encoding="utf-8"))["times_as_fast"])
     return None
 
 
 def _measure(path: Path, asked: str, speed: Callable[[], float]) -> None:
-    """Measure the speed and keep it, unless another process has meanwhile. Raises OSError where no file can be kept."""
+    """Measure the speed and store it, unless another process did so meanwhile. Raises OSError where that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}")
     is_damaged = path.exists()
-    own.touch()  # whether it can be kept is known before it is measured
+    own.touch()  # fails before the measurement if it cannot be stored
     try:
         about = {"times_as_fast": speed(), "asked": asked}
         own.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -116,13 +116,13 @@ def _measure(path: Path, asked: str, speed: Callable[[], float]) -> None:
             own.replace(path)
         else:
             with suppress(FileExistsError):
-                os.link(own, path)  # whole, and once
+                os.link(own, path)  # whole, and only the first
     finally:
         own.unlink(missing_ok=True)
 
 
 def _processor() -> str:
-    """The processor's name, and the instructions that libraries were told to keep to."""
+    """The processor's name, and the limits on instructions that environment variables set for libraries."""
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -133,7 +133,7 @@ def _processor() -> str:
 
 
 def _onednn_speed() -> float:
-    """How many times as fast oneDNN is as torch's own product, of a batch with an MLP's matrix: the best of a few."""
+    """Measure oneDNN's speed as a multiple of torch's, for the product of a batch with an MLP's matrix."""
     x, weight = torch.ones(512, 768), torch.ones(1536, 768)
     return _ratio(
         lambda: torch.nn.functional.linear(x, weight),
@@ -142,9 +142,9 @@ def _onednn_speed() -> float:
 
 
 def _bfloat16_speed() -> float:
-    """How many times as fast products are in bfloat16 as in float32, with the kernels that are taken.
+    """Measure the speed of products in bfloat16, as a multiple of the speed of the chosen float32 kernels.
 
-    They are small: a run that says so when it begins may be the first on a machine, and waits for it.
+    The products are small, since the first run on a machine waits for the measurement at its start.
     """
     x, weight = torch.ones(256, 768), torch.ones(768, 768)
     low, low_weight = x.bfloat16(), weight.bfloat16()
@@ -158,7 +158,7 @@ def _bfloat16_speed() -> float:
 
 
 def _ratio(first: Callable[[], Any], second: Callable[[], Any]) -> float:
-    """How many times as fast the second is: the best of a few, in turns, so that what else is done slows both."""
+    """Measure the speed of `second` as a multiple of `first`: the best of eight, in turns, so that load slows both."""
     _, seconds = _clock()
     first_takes, second_takes = [], []
     with torch.inference_mode():
@@ -173,10 +173,10 @@ def _ratio(first: Callable[[], Any], second: Callable[[], Any]) -> float:
 
 
 def _clock() -> tuple[str, Callable[[], float]]:
-    """The clock that times products: the processor's time of all threads, where the system counts it finely enough.
+    """Name and function of the clock that times products: the processor time of all threads, if it is fine enough.
 
-    A product that waits while another process has the processor is not a slow one: on a busy machine every product of
-    some milliseconds waits, and by the clock on the wall the wrong kernels were taken for good.
+    On a busy machine, a product of some milliseconds waits for other processes, which does not make its kernel slow. By
+    wall-clock time, wrong kernels were chosen for good.
     """
     if time.get_clock_info("process_time").resolution <= FINE:
         return "processor time", time.process_time

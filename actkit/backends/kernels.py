@@ -1,8 +1,8 @@
-"""Faster CPU kernels for models and SAEs: the numbers differ by rounding alone.
+"""Use faster CPU kernels for models and SAEs; numbers differ by rounding alone.
 
-1. Matrix products in float32 go through oneDNN where that is faster than MKL, which torch would take: on AMD's with
-   AVX-512 it is 1.1 to 2 times as fast, on Intel's it is not. `kernel_choice` measures it once a machine.
-2. GPT-2's GELU is one kernel and not eight passes over memory: 23 ms in place of 108 for 4,096 tokens of GPT-2 small.
+1. Matrix products in float32 go through oneDNN where that is faster than MKL, which torch uses: 1.1 to 2 times as fast
+   on AMD processors with AVX-512, not on Intel's. `kernel_choice` measures it once per machine.
+2. GPT-2's GELU is one kernel instead of eight passes over memory: 23 ms, not 108, for 4,096 tokens of GPT-2 small.
 """
 
 import functools
@@ -22,7 +22,7 @@ GELU_BY_PARTS = ("NewGELUActivation", "FastGELUActivation")
 
 @contextmanager
 def fast_products() -> Iterator[None]:
-    """Inside, float32 products of a matrix on the CPU go through oneDNN where that is faster; else nothing changes."""
+    """Inside, float32 products with a matrix on the CPU go through oneDNN if that is faster; else nothing changes."""
     if not choice().onednn:
         yield
         return
@@ -32,13 +32,13 @@ def fast_products() -> Iterator[None]:
 
 @contextmanager
 def fast_modules(module: torch.nn.Module) -> Iterator[None]:
-    """Inside, activations that a model computes by parts are computed at once, on the CPU in float32 and bfloat16.
+    """Inside, a model's GELU of several steps runs as one kernel, on the CPU in float32 and bfloat16.
 
-    In bfloat16 that rounds once where the parts round eight times, and is the closer to the exact value.
+    In bfloat16 this rounds once instead of eight times, and is closer to the exact value.
     """
     with ExitStack() as replaced:
         for inner in module.modules():
-            if type(inner).__name__ in GELU_BY_PARTS and "forward" not in vars(inner):  # else someone else replaced it
+            if type(inner).__name__ in GELU_BY_PARTS and "forward" not in vars(inner):  # else other code replaced it
                 replaced.callback(delattr, inner, "forward")
                 inner.forward = functools.partial(_gelu, inner.forward)
         yield
@@ -51,7 +51,7 @@ def _gelu(by_parts: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> 
 
 
 class _OneDnn(TorchFunctionMode):
-    """Computes products of rows with one matrix through oneDNN; all else goes its usual way."""
+    """Computes products of rows with a matrix through oneDNN; other functions run as usual."""
 
     def __torch_function__(
         self,
@@ -86,7 +86,7 @@ _PRODUCTS: Mapping[Any, Callable[..., tuple[Any, Any, Any]]] = {
 
 
 def _fits(x: Any, weight: Any, bias: Any) -> bool:
-    """Whether these are a plain product in float32 on the CPU, with nothing to be remembered for a gradient."""
+    """Whether these are arguments of a plain product in float32 on the CPU that needs no gradient."""
     tensors = (x, weight) if bias is None else (x, weight, bias)
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_mkldnn:

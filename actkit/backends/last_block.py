@@ -1,8 +1,8 @@
-"""Compute, in the last block that runs, only the rows that are read: nothing after its attention mixes positions.
+"""Compute only the rows that are read in the last block that runs: after its attention, no module mixes positions.
 
-Blocks before it need every row, since later blocks attend to all of them. In the last block, rows that are not kept
-need no MLP and no projection out of attention, three quarters of the block's work. Where one position of a text is
-kept, that is nearly all rows.
+Earlier blocks need every row, since later blocks attend to all of them. In the last block, rows that are not kept need
+no MLP and no output projection of attention, three quarters of the block's work. Where a run keeps one position of a
+text, it saves nearly all of that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from actkit.backends.tensors import to_device
 from actkit.hooks import HookPoint
 
 MOST_READ = 0.5
-"""Where more than this share of the rows is read, taking them out and putting them back is not worth it."""
+"""Largest share of rows read: above it, taking rows out and putting them back costs more than it saves."""
 BY_POSITION = frozenset(TREE_MODELS)
-"""`model_type`s whose blocks hold an `mlp` and an output projection that treat each position alone: the ones for which
-a test shows that the rows which are read stay the same."""
+"""`model_type`s whose blocks have an `mlp` and an output projection that treat each position alone: a test shows that
+the rows that are read stay the same."""
 PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn.dense")
 """Names of attention's output projection in the blocks of these models."""
 
@@ -29,10 +29,10 @@ PROJECTIONS = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attn.
 def only_read(
     model: Model, hook_points: Sequence[HookPoint], rows: torch.Tensor, columns: torch.Tensor, shape: Sequence[int]
 ) -> Iterator[None]:
-    """Inside, the last block that `hook_points` need computes no more than (`rows`, `columns`), [n] each, on the host.
+    """Inside, the last block that `hook_points` need computes only (`rows`, `columns`), [n] each, on the host.
 
-    `shape` is [batch, column]. What is not read is zero behind the parts that are cut short. Where a model is not
-    known to allow it, or most is read, nothing changes.
+    `shape` is [batch, column]. Other positions are zero in the output of these modules. Nothing changes for a model
+    that is not known to allow it, or where most positions are read.
     """
     with ExitStack() as hooks:
         read = torch.unique(rows * shape[1] + columns)
@@ -44,7 +44,7 @@ def only_read(
 
 
 def _parts(model: Model, hook_points: Sequence[HookPoint]) -> list[torch.nn.Module]:
-    """The modules of the last block that may be cut short; one whose input or inside is itself read stays whole."""
+    """The modules of the last block that may leave out rows: none whose input or inner module is a hook point read."""
     if not isinstance(model, HuggingFaceModel):
         return []
     if model.description.config.get_text_config().model_type not in BY_POSITION:
@@ -62,7 +62,7 @@ def _parts(model: Model, hook_points: Sequence[HookPoint]) -> list[torch.nn.Modu
 
 @contextmanager
 def _cut_short(part: torch.nn.Module, read: torch.Tensor) -> Iterator[None]:
-    """Inside, `part` computes rows `read` of [batch * column] only, and its output is zero elsewhere."""
+    """Inside, `part` computes only rows `read` of [batch * column], and its output is zero elsewhere."""
     shape: list[int] = []
 
     def before(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from actkit.errors import ActkitError, ModelError, pip_install
 from actkit.remote.hub_reach import MINE, from_cache_where_unreachable
 
 ABSENT = "does not appear to have a file named"
-"""Messages of `transformers` for a file that is in no directory, not on the hub, and in no complete cache."""
+"""Part of the messages of `transformers` for a file that it finds neither locally nor on the hub."""
 
 MADE_OF = "a model directory has config.json, model.safetensors and tokenizer.json"
 NOT_ITS_OWN = "the checkpoint does not belong to its config.json"
@@ -29,13 +29,13 @@ TOLD = (
     ("Should have a `model_type` key", f"{MADE_OF}; config.json names the model_type"),
     ("trust_remote_code", "read the code in the model's repository, then pass --trust-remote-code"),
 )
-"""Part of an error's message → what to do."""
+"""Part of an error's message → the hint for it."""
 
 PLAINER = (
     ("ignore_mismatched_sizes", "the weights have other shapes than config.json says"),
     ("Couldn't instantiate the backend tokenizer", "there is no tokenizer.json, nor files to make one from"),
 )
-"""Part of a misleading message → the message that is meant."""
+"""Part of a misleading message → a clear message."""
 UNKNOWN = re.compile(r"\bmust be\b.*\bGot\b")
 """SAELens's words for a setting of an SAE that it does not know."""
 
@@ -75,7 +75,7 @@ def explained(spec: ModelSpec, part: str) -> Iterator[None]:
         ) from error
     except MemoryError as error:
         raise ModelError(f"{name} does not fit into memory", "use --dtype bfloat16 or a smaller model") from error
-    except BaseException as error:  # whatever a library makes of a file; a panic of one in Rust is no Exception
+    except BaseException as error:  # libraries raise anything; a panic in Rust is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise ModelError(f"{name}: {_sentence(error, part)}", _hint(error, spec, part)) from error
@@ -88,13 +88,13 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 def _sentence(error: BaseException, part: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = (lines[0][:300] if len(lines) < 2 or not lines[0].endswith(":") else " ".join(lines)[:300]) if lines else ""
-    # A key that is missing, or a word alone, says little without what it is an error of.
+    # A message of one word, such as a missing key, says little without the class of the error.
     said = said if " " in said else f"{type(error).__name__}{f': {said}' if said else ''}"
     return f"the {part} cannot be loaded ({next((meant for text, meant in PLAINER if text in str(error)), said)})"
 
 
 def _hub_hint(error: BaseException, name: str, what: str) -> str | None:
-    """The hint for an error that the hub caused; None for others. `what` is a model or an SAE."""
+    """The hint for an error that the hub caused; None for others. `what` is `model` or `SAE`."""
     from huggingface_hub import constants
     from huggingface_hub import errors as hub
 
@@ -148,7 +148,7 @@ def explained_sae(name: str, hint: str, of_hub: bool = False) -> Iterator[None]:
     _quiet_hub()
     try:
         with warnings.catch_warnings(), from_cache_where_unreachable() if of_hub else nullcontext():
-            warnings.simplefilter("ignore")  # about names, and about how to load the model, which is read off here
+            warnings.simplefilter("ignore")  # about names, and about loading the model, as actkit does it
             yield
     except ModelError:
         raise

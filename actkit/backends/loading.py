@@ -1,4 +1,4 @@
-"""`describe` resolves what a model's name stands for; `load` loads its weights, plainly or through the bridge."""
+"""`describe` resolves a model's name; `load` loads its weights, plainly or through TransformerLens's bridge."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,17 +25,18 @@ from actkit.hooks import HookPoint
 BACKENDS = ("transformers",)
 """The engines that can run a model; `describe` and `load` choose by `ModelSpec.backend`."""
 MOST, MOST_TOKENS = {"num_hidden_layers": 4096, "hidden_size": 1 << 20}, 1 << 24
-"""The largest sizes that a configuration may state: blocks are built one by one, however many it says."""
+"""Largest sizes that a configuration may state; otherwise a wrong number would take time and memory without end."""
 DOCUMENTS = ("processor_config.json", "chat_template.json")
-"""Where processors of transformers look, in this order; a `chat_template.jinja` is the tokenizer's too."""
+"""Files with a processor's chat template, in the order in which transformers reads them. `chat_template.jinja` is not
+among them: the tokenizer has that too."""
 
 
 def describe(spec: ModelSpec) -> Description:
     """Resolve a model's name, device and dtype, and read its configuration and tokenizer.
 
-    Raises ModelError with a hint when the name is unknown, gated, offline or its files are damaged, or its weights are
-    pickled and that is not allowed; UsageError for a backend that is not known, a device, a placement or a quantization
-    that is not possible here, and for a revision of a model that has none.
+    Raises ModelError with a hint for a name that is unknown, gated or offline, and for damaged files; UsageError for an
+    unknown backend, for a device, a placement or a quantization that is not possible here, and for a revision of a
+    model that has none.
     """
     if spec.backend not in BACKENDS:
         raise UsageError(f"backend {spec.backend!r} is not known", f"there is {', '.join(BACKENDS)}")
@@ -54,7 +55,7 @@ def describe(spec: ModelSpec) -> Description:
 
 
 def _in_memory(spec: ModelSpec) -> Description:
-    """Describe a model that the caller has loaded, with the device, dtype and attention that the caller chose."""
+    """Describe a model that the caller has loaded, with its own device, dtype and attention."""
     assert spec.loaded is not None
     module, tokenizer = spec.loaded
     tokenizer = repository.checked(tokenizer, spec.name)
@@ -96,10 +97,11 @@ def _described(spec: ModelSpec, location: str, revision: str | None, config: Any
 def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
     """Load the weights for reading `hook_points`.
 
-    Hook points that are some module's input or output are read off the Hugging Face model itself. If any is not (an
-    attention pattern), everything is read through TransformerLens's bridge, which computes attention step by step.
+    Hook points that are a module's input or output are read from the Hugging Face model itself. If any is not (an
+    attention pattern), all are read through TransformerLens's bridge, which computes attention step by step.
 
-    Raises ModelError for a hook point that the architecture does not have, before any weight is read.
+    Raises ModelError for a hook point that the architecture does not have, before reading weights; UsageError where
+    the bridge is needed and the model is quantized or placed on several devices.
     """
     if description.spec.loaded is not None and is_of_transformer_lens(description.spec.loaded[0]):
         module = description.spec.loaded[0].eval()
@@ -136,9 +138,9 @@ def load(description: Description, hook_points: Sequence[HookPoint]) -> Model:
 
 
 def with_processors_template(tokenizer: Any, config: Any, location: str, spec: ModelSpec) -> tuple[str, ...]:
-    """Give the tokenizer its processor's template where it has none; returns a warning where it has another.
+    """Give a tokenizer without a chat template the processor's; return a warning where the two differ.
 
-    Of a model of the hub the processor's files are asked for where there is no template, or where the model has parts
+    The hub is asked for the processor's files only where the tokenizer has no template, or where the model has parts
     besides its text model. Raises ModelError for a template that is no text.
     """
     local = is_directory(location)
@@ -168,7 +170,7 @@ def _of_hub(location: str, name: str, spec: ModelSpec) -> Path | None:
     with explained(spec, "chat template"):
         try:
             path = Path(hf_hub_download(location, name, revision=spec.revision))
-        except EntryNotFoundError:  # there is none; or the hub cannot be reached, and the cache has none
+        except EntryNotFoundError:  # the repository has none; or the hub cannot be reached and the cache has none
             return None
     check_files(path.parent, spec.name)
     return path

@@ -1,4 +1,4 @@
-"""The one seam to models: `Description` before the weights are loaded, `Model` after."""
+"""The only interface to models: `Description` before the weights are loaded, `Model` after."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ HookFn: TypeAlias = Callable[[torch.Tensor], None]
 
 @dataclass(frozen=True)
 class Description:
-    """A model before its weights are loaded: enough to check every option against it."""
+    """A model before its weights are loaded, with all that checks of options need."""
 
     spec: ModelSpec
-    """With `device`, `dtype` and `attn` resolved and `name` as the user wrote it."""
+    """The spec with resolved `device`, `dtype` and `attn`, and `name` as the user wrote it."""
     location: str
     """A local directory or a Hugging Face id."""
     revision: str | None
@@ -28,7 +28,7 @@ class Description:
     context_length: int | None
     """Most tokens of a sequence; None where the model has no fixed context."""
     doubts: tuple[str, ...] = ()
-    """Warnings for readers of the run."""
+    """Warnings about the model for readers of the run."""
 
     @property
     def vocabulary(self) -> int | None:
@@ -43,7 +43,7 @@ class Description:
 
 
 class Model(Protocol):
-    """A loaded model: runs a batch up to the last hook point that is wanted."""
+    """A loaded model, which runs batches up to the last hook point that is read."""
 
     @property
     def description(self) -> Description:
@@ -51,21 +51,21 @@ class Model(Protocol):
 
     @property
     def shares_prefixes(self) -> bool:
-        """Whether a row may be a tree, with a mask that says what attends to what."""
+        """Whether a row of a batch may be a tree of sequences, with a mask of which column attends to which."""
 
     def weights_digest(self) -> str:
-        """A digest of the weights that run, as they are in memory: another checkpoint has another."""
+        """A digest of the weights in memory, which differs for another checkpoint."""
 
     def unembedding(self) -> torch.Tensor | None:
-        """The output layer's weights [vocabulary, d_model]; None where there are none that can be read."""
+        """The output layer's weights [vocabulary, d_model]; None where they cannot be read."""
 
     def run(
         self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, HookFn]
     ) -> None:
-        """Run `input_ids` [batch, column] and hand each hook point's tensor [batch, column, …] to its tap, once each.
+        """Run `input_ids` [batch, column] and pass each hook point's tensor [batch, column, …] to its tap, once each.
 
-        `tree` [batch, column, column] is true where a column may attend; None means each row is one sequence, padded
-        on the right. Computation stops when the last tap has been served: no later block, no LM head.
+        `tree` [batch, query, key] is true where a column attends to another; None means that each row is one sequence,
+        padded on the right. Computation stops after the last tap: no later block, no LM head.
 
         Raises ModelError when a hook point does not fire exactly once.
         """

@@ -1,7 +1,7 @@
 """Check the files of a model's or an SAE's directory before a library reads them: anybody may have made them.
 
-A library waits for a pipe, reads a device without end, and holds a document of hundreds of MB in memory several times.
-An index of weights may name files that are elsewhere.
+Libraries wait for a pipe, read a device without end, and hold a document of hundreds of MB in memory several times. An
+index of weights may name files in other directories.
 """
 
 import json
@@ -13,21 +13,21 @@ from typing import Any
 from actkit.errors import ModelError, in_short
 
 READ = (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py", ".txt")
-"""Ends of the names of files that libraries read."""
+"""Suffixes of files that libraries read."""
 MOST, MOST_VOCABULARY = 1 << 26, 1 << 28
-"""Bytes of a document, and of one that has a vocabulary: Gemma's tokenizer.json has 33 MB."""
+"""Most bytes of a document, and of one with a vocabulary: Gemma's tokenizer.json has 33 MB."""
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
 DOCUMENTS = (".json", ".jinja", ".txt", ".model", ".py")
 INDEX = ".safetensors.index.json"
 PARSED = ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "cfg.json")
-"""Documents of settings, which are objects."""
+"""Documents of settings, which must be JSON objects."""
 AGAIN = "fetch its files again, and ask whoever made them"
 TIMES, BESIDE = 16, 1 << 30
 """A model's weights in memory take at most TIMES the bytes of its files (4 bits become 32, twice over), plus BESIDE."""
 
 
 def check_files(folder: Path, name: str) -> None:
-    """Raise ModelError for a directory with something in it that no model or SAE has, where a library would read it."""
+    """Raise ModelError for a file that a library would read and no model or SAE has: a pipe, or a huge document."""
     for path in sorted(folder.iterdir()):
         if path.suffix in READ:
             _check_file(path, f"{in_short(name)}: {in_short(path.name)}")
@@ -39,10 +39,10 @@ def check_files(folder: Path, name: str) -> None:
 
 
 def settings(path: Path, name: str) -> dict[str, Any]:
-    """The settings in a document. Raises ModelError for one that is no JSON object, or holds half a character."""
+    """Read the settings in a document. Raises ModelError where it is no JSON object, or has a lone surrogate."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(found, ensure_ascii=False).encode()  # half characters: no table could hold such a name
+        json.dumps(found, ensure_ascii=False).encode()  # fails for a lone surrogate: no table could hold such a name
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:200]
         raise ModelError(f"{name}: {path.name} is damaged ({why})", AGAIN) from error
@@ -52,7 +52,7 @@ def settings(path: Path, name: str) -> dict[str, Any]:
 
 
 def check_size(needed: int, folder: Path, name: str) -> None:
-    """Raise ModelError where `needed` bytes of weights cannot be what the directory's files hold."""
+    """Raise ModelError where the directory's files are too small for `needed` bytes of weights."""
     ends = (".safetensors", ".bin", ".pt", ".pth")
     there = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in ends and path.is_file())
     if needed > TIMES * there + BESIDE:
@@ -64,7 +64,7 @@ def check_size(needed: int, folder: Path, name: str) -> None:
 
 
 def count_of(about: Mapping[str, Any], key: str, name: str, most: int) -> int:
-    """A size that a configuration states. Raises ModelError for what is no whole number from 1 to `most`."""
+    """A size that a configuration states. Raises ModelError unless it is a whole number from 1 to `most`."""
     found = about.get(key)
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= most:
         raise ModelError(
@@ -88,7 +88,7 @@ def _check_file(path: Path, place: str) -> None:
 
 
 def _check_index(path: Path, name: str) -> None:
-    """The files that an index names are in its own directory."""
+    """Raise ModelError for an index that names a file outside its own directory."""
     parts = settings(path, name).get("weight_map")
     if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
         raise ModelError(f"{name}: {path.name} is damaged (its weight_map does not name files)", AGAIN)

@@ -1,4 +1,4 @@
-"""Names of models and of SAEs as they are given: which of them are directories, and how an error shows the others."""
+"""Check names of models and SAEs as users give them: directories and ids of the hub."""
 
 import json
 import os
@@ -14,13 +14,13 @@ MODEL_DIRECTORY = "a model directory has config.json, weights and tokenizer.json
 def is_directory(name: str | Path) -> bool:
     """Whether `name` is a directory.
 
-    False, too, where the system cannot say: for a name that is too long or has a NUL in it, or lies out of reach.
+    False also where the system cannot say: the name is too long, has a NUL in it, or may not be looked at.
     """
     return os.path.isdir(name)  # noqa: PTH112 - Path.is_dir raises OSError for some of these
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a repository of the Hugging Face hub can have this name. Only the hub knows whether one has."""
+    """Whether a repository of the Hugging Face hub may have this name; whether one exists, only the hub knows."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # it is not in its __all__
 
@@ -32,7 +32,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def names_in(folder: str) -> list[str]:
-    """The models that a directory names: in the hub's cache its repository, elsewhere the one that was saved there."""
+    """The ids of the model in a directory: by its path in the hub's cache, and by `_name_or_path` in config.json."""
     parts = (*Path(folder).absolute().parts, *Path(folder).resolve().parts)
     found = {part.removeprefix("models--").replace("--", "/") for part in parts if part.startswith("models--")}
     try:
@@ -45,10 +45,10 @@ def names_in(folder: str) -> list[str]:
 
 
 def check_name(location: str, spec: ModelSpec) -> None:
-    """Check that there can be a model at `location`, which `spec.name` stands for.
+    """Check that `location`, to which `spec.name` resolves, is a directory or can be an id of the hub.
 
-    Raises ModelError for a name that is no directory and can be no id, and UsageError for a revision of the bundled
-    model or of a local directory: they have none.
+    Raises ModelError where it is neither, and UsageError for a revision of the bundled model or of a local directory,
+    which have none.
     """
     if not is_directory(location):
         if not is_hub_id(location):

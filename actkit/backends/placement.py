@@ -1,6 +1,6 @@
-"""Where a model runs: what `auto` means here, weights on one device or several, offloaded, quantized.
+"""Choose where a model runs: resolve `auto`; place weights on one device or several; offload and quantize them.
 
-accelerate moves a module's inputs to where its weights are, so that a batch may start on any device.
+accelerate moves a module's inputs to its weights, so a batch may start on any device.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from actkit.errors import UsageError, pip_install
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU. Raises UsageError for a device that is not there."""
+    """Resolve `auto` to CUDA, else MPS, else the CPU. Raises UsageError for a device that is not there."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -46,7 +46,7 @@ def _instead(device: str) -> str:
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> str:
-    """`auto` is bfloat16 on a GPU that computes in it, float32 elsewhere."""
+    """Resolve `auto` to bfloat16 on a GPU that computes in it, else float32. Raises UsageError for an unknown dtype."""
     if dtype == "auto":
         return (
             "bfloat16"
@@ -59,7 +59,7 @@ def resolve_dtype(dtype: str, device: torch.device) -> str:
 
 
 def resolve_attn(attn: Attention, config: Any) -> Attention:
-    """`auto` is sdpa where Hugging Face has it for the architecture, eager elsewhere.
+    """Resolve `auto` to sdpa where Hugging Face has it for the architecture, else eager.
 
     Raises UsageError for an implementation that computes this architecture wrongly.
     """
@@ -80,7 +80,7 @@ DEVICE_MAPS, BITS = get_args(DeviceMap), get_args(Quantize)
 
 
 def check_placement(spec: ModelSpec) -> None:
-    """Raise UsageError, with what to do, for a placement or a quantization that is not possible on this machine."""
+    """Raise UsageError, with a hint, for a placement or a quantization that is not possible on this machine."""
     if spec.device_map not in (None, *DEVICE_MAPS):
         raise UsageError(f"--device-map {spec.device_map} is not known", f"use {', '.join(DEVICE_MAPS)}")
     if spec.quantize not in (None, *BITS):
@@ -101,15 +101,15 @@ def check_placement(spec: ModelSpec) -> None:
 
 
 def placed(spec: ModelSpec) -> bool:
-    """Whether `transformers` puts the weights where they belong, so that they must not be moved afterwards."""
+    """Whether `transformers` places or quantizes the weights, so that they must not be moved afterwards."""
     return spec.device_map is not None or spec.quantize is not None
 
 
 def arguments(spec: ModelSpec) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for where the weights go, and in how many bits.
+    """Arguments of `from_pretrained` for the device and the bits of the weights.
 
-    With a device, `from_pretrained` reads each tensor from its file onto it. Without, the whole model would be in the
-    CPU's memory before it is moved.
+    With a device, `from_pretrained` reads each tensor from its file straight to that device. Otherwise the whole model
+    would be in the CPU's memory before it is moved.
     """
     found: dict[str, Any] = {}
     if spec.device != "cpu":
@@ -128,9 +128,9 @@ def arguments(spec: ModelSpec) -> dict[str, Any]:
 
 
 def input_device(module: torch.nn.Module) -> str:
-    """The device on which a batch begins: the one that holds all weights, or else the CPU.
+    """The device for the batches: the one that holds all weights, or else the CPU.
 
-    From there accelerate moves it on, and indices made there fit tensors of any device.
+    accelerate moves a batch on from the CPU, and indices on the CPU fit tensors of any device.
     """
     places = set(getattr(module, "hf_device_map", {}).values())
     if len(places) > 1 or "disk" in places:
@@ -139,7 +139,7 @@ def input_device(module: torch.nn.Module) -> str:
 
 
 def offloading(spec: ModelSpec, load: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Return what `load(**arguments)` does, a module and something about it; weights that fit no device go to a folder.
+    """Call `load` with `arguments`; return its result, a module and facts. Weights that fit no device go to a folder.
 
     The folder is removed with the module, or at once where loading fails.
     """

@@ -1,7 +1,7 @@
-"""The plain Hugging Face model, to compute again what a run has stored: one sequence, no padding, the whole model.
+"""The plain Hugging Face model, which computes a run's numbers again: one sequence, no padding, the whole model.
 
-It uses nothing of how a run computes: no batches, no trees, no masks of actkit's, no leaving early. The two share the
-`sites` alone: which module a hook point is, and which tensor of it.
+It shares no code with the computation of a run: no batches, no trees, no masks of actkit's, no early stop. Only the
+`sites` are the same: the module of a hook point, and its input or output.
 """
 
 import inspect
@@ -26,28 +26,28 @@ from actkit.errors import ModelError
 from actkit.hooks import HookPoint
 
 OF_BLOCKS = {"hook_resid_pre": 0, "hook_resid_post": 1}
-"""Hook points that are entries of Hugging Face's `hidden_states`: block l's are entries l and l + 1."""
+"""Hook points that are entries of Hugging Face's `hidden_states` → the offset: for block l, entries l and l + 1."""
 FIRST = HookPoint(0, "hook_resid_pre")
 
 
 @dataclass(frozen=True)
 class PlainModel:
-    """A Hugging Face model as `transformers` loads it, and where in it the hook points of a block are."""
+    """A Hugging Face model as `transformers` loads it, and the sites of the hook points in its blocks."""
 
     module: Any
     sites: Mapping[str, Site]
 
     def has(self, point: HookPoint) -> bool:
-        """Whether the hook point is a hidden state, or the input or output of a module; others only a bridge gives."""
+        """Whether the hook point is the input or output of a loaded module; only a bridge computes others."""
         return point.name in self.sites and point.layer < self.n_layers
 
     @property
     def n_layers(self) -> int:
-        """Blocks that were loaded."""
+        """The number of blocks that were loaded."""
         return int(self.module.config.get_text_config().num_hidden_layers)
 
     def read(self, token_ids: npt.NDArray[np.int64], points: Sequence[HookPoint]) -> dict[HookPoint, torch.Tensor]:
-        """[n_tokens, width] at each hook point, in the model's dtype, for one sequence run alone.
+        """Run one sequence; return [n_tokens, width] at each hook point, in the model's dtype.
 
         Raises ModelError where a module is not run exactly once.
         """
@@ -58,7 +58,7 @@ class PlainModel:
             "output_hidden_states": True,
         }
         if "logits_to_keep" in inspect.signature(self.module.forward).parameters:
-            inputs["logits_to_keep"] = 1  # logits are not looked at, and can be larger than all the rest
+            inputs["logits_to_keep"] = 1  # logits are not used, and can be larger than everything else
         hooked: dict[HookPoint, list[torch.Tensor]] = {point: [] for point in {*points, FIRST} if self.has(point)}
         modules = dict(self.module.named_modules())
         with ExitStack() as handles, torch.inference_mode():
@@ -66,7 +66,7 @@ class PlainModel:
                 site = self.sites[point.name]
                 handles.enter_context(site.hook(modules[site.path.format(layer=point.layer)], partial(_keep, tensors)))
             states = self.module(**inputs).hidden_states
-        # Mamba's first hidden state is what its first block gives, not what enters it: there all are read by hooks.
+        # Mamba's first hidden state is the output of its first block, not the input: then hooks read all hook points.
         usual = FIRST not in hooked or torch.equal(states[0], hooked[FIRST][0].to(states[0].device))
         found = {}
         for point in points:
@@ -76,16 +76,16 @@ class PlainModel:
             if len(tensors) != 1:
                 raise ModelError(f"the module of {point} ran {len(tensors)} times in one forward pass, not once")
             found[point] = tensors[0]
-        # Some modules see tokens without a batch, others heads apart; one sequence is [n_tokens, width] either way.
+        # Some modules get tokens without a batch, others separate heads; one sequence is [n_tokens, width] either way.
         return {point: found[point].reshape(len(token_ids), -1).to(device) for point in points}
 
     def _is_state(self, point: HookPoint) -> bool:
-        """Whether it is a hidden state; the last one is after the final norm, so the last block's output is not."""
+        """Whether the hook point is a hidden state; the last block's output is not, since the last state is normed."""
         return point.name in OF_BLOCKS and point.layer + OF_BLOCKS[point.name] < self.n_layers
 
 
 def plain_of(model: Model) -> PlainModel:
-    """The plain model of a run that is going on: its own, without a second copy, unless a bridge has changed it."""
+    """The plain model for a run in progress: the run's own module, or one loaded anew where a bridge runs it."""
     if isinstance(model, HuggingFaceModel):
         return _plain(model.description, model.module)
     return load_plain(model.description, "eager")

@@ -1,6 +1,6 @@
 """Find a model's repository or directory, and read its configuration, tokenizer and revision, but not its weights.
 
-An error names what is there instead: an adapter, GGUF files, a dataset, a model of another kind.
+Where there is no such model, the error names what was found: an adapter, GGUF files, a dataset, another kind of model.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from actkit.errors import ModelError, in_short
 
 
 def locate(name: str) -> str:
-    """The directory or Hugging Face id that `name` stands for. Raises ModelError for a path that is no directory."""
+    """Resolve a name to a directory or a Hugging Face id. Raises ModelError for a path that is no directory."""
     if name == NAME:
         return str(TINY)
     if is_directory(name):
@@ -35,7 +35,7 @@ def locate(name: str) -> str:
 
 
 def _gguf(name: str) -> ModelError:
-    """The error for a GGUF file, with the lines that make of it what can be read: its weights dequantized."""
+    """Make the error for a GGUF file, with lines of Python that save its dequantized weights as a model directory."""
     path = Path(name).expanduser()
     if not path.is_file():
         return ModelError(f"{in_short(name)}: no such file", MODEL_DIRECTORY)
@@ -51,7 +51,7 @@ def _gguf(name: str) -> ModelError:
 
 
 def read_config(location: str, spec: ModelSpec) -> Any:
-    """The model's configuration. Raises ModelError for what is no causal language model, and says what it is."""
+    """Read the model's configuration. Raises ModelError, naming the kind, unless it is a causal language model."""
     from transformers import AutoConfig
 
     if is_directory(location):
@@ -61,7 +61,7 @@ def read_config(location: str, spec: ModelSpec) -> Any:
             config = AutoConfig.from_pretrained(
                 location, revision=spec.revision, trust_remote_code=spec.trust_remote_code
             )
-        except (OSError, ValueError) as error:  # of a directory it says that it does not know the model
+        except (OSError, ValueError) as error:  # its message says only that the model is unknown
             check_is_model(location, spec, ask_hub=ABSENT in str(error))
             raise
     check_causal_kind(config, spec)
@@ -69,10 +69,10 @@ def read_config(location: str, spec: ModelSpec) -> Any:
 
 
 def context_of(config: Any) -> int | None:
-    """The model's context in tokens; None where none is stated, or one that is no length (-1 says that there is none).
+    """The model's context in tokens; None where the configuration states none, or -1 for no limit.
 
-    For rotary embeddings of the kind longrope (Phi-3 with 128k) it is the shorter, original one: beyond that Hugging
-    Face changes the factors of a whole batch, so that a short sequence's numbers would depend on its neighbours.
+    For rotary embeddings of type longrope (Phi-3 with 128k) it is the shorter, original context: beyond that, Hugging
+    Face changes the factors of the whole batch, so a short sequence's numbers would depend on its neighbours.
     """
     context: int | None = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
@@ -82,7 +82,7 @@ def context_of(config: Any) -> int | None:
 
 
 def read_tokenizer(location: str, spec: ModelSpec) -> Any:
-    """The model's tokenizer, which must be a fast one: only those know character spans."""
+    """Read the model's tokenizer. Raises ModelError unless it is a fast one: only those give character spans."""
     from transformers import AutoTokenizer
 
     with explained(spec, "tokenizer"):
@@ -90,13 +90,13 @@ def read_tokenizer(location: str, spec: ModelSpec) -> Any:
             location, revision=spec.revision, trust_remote_code=spec.trust_remote_code
         )
     tokenizer = checked(tokenizer, spec.name)
-    # The warning about texts beyond the context is the planner's business: it truncates or rejects, and counts.
+    # This turns off a warning about texts beyond the context, which actkit truncates or rejects, and counts.
     tokenizer.model_max_length = 10**9
     return tokenizer
 
 
 def checked(tokenizer: Any, name: str) -> Any:
-    """The tokenizer. Raises ModelError for one that is not fast: only those know character spans."""
+    """Return the tokenizer. Raises ModelError unless it is a fast one: only those give character spans."""
     if not tokenizer.is_fast:
         raise ModelError(f"the tokenizer of {name} cannot tell character spans", "it needs a tokenizer.json")
     return tokenizer
@@ -119,7 +119,7 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
         ):
             digest.update(f"{path.name}:{path.stat().st_size}:".encode())
             with path.open("rb") as file:
-                # The ends of a weight file hold its index and its last tensor; reading 18 GB whole would take minutes.
+                # The ends of a weight file hold its index and its last tensor; reading all 18 GB would take minutes.
                 digest.update(file.read(1 << 20))
                 file.seek(-min(path.stat().st_size, 1 << 20), 2)
                 digest.update(file.read())
@@ -132,7 +132,7 @@ PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth")
 def check_format(location: str, spec: ModelSpec) -> None:
     """Raise ModelError for weights with an adapter beside them, and for pickled ones unless `spec.allow_pickle`.
 
-    `location` is a directory, or a Hugging Face id, of which the files in the local cache are looked at.
+    `location` is a directory, or a Hugging Face id, whose files in the local cache are checked.
     """
     folder = Path(location) if is_directory(location) else cached(location, spec.revision)
     if folder is not None:
@@ -168,10 +168,10 @@ def check_causal_kind(config: Any, spec: ModelSpec) -> None:
 
 
 def check_is_model(location: str, spec: ModelSpec, ask_hub: bool) -> None:
-    """Raise ModelError, with what there is instead, for a directory or a repository that has no config.json.
+    """Raise ModelError for a directory or a repository without config.json; the error says what it is instead.
 
-    Looked at are the names of its files, on the disk, in the local cache or, with `ask_hub`, on the hub. Nothing is
-    raised where those are not known.
+    Checks the names of its files, on the disk, in the local cache or, with `ask_hub`, on the hub. Raises nothing where
+    those are not known.
     """
     folder = Path(location) if is_directory(location) else cached(location, spec.revision)
     files = sorted(path.name for path in folder.iterdir()) if folder else []
@@ -208,7 +208,7 @@ def _base(folder: Path) -> str:
 
 
 def cached(location: str, revision: str | None, kind: str = "models") -> Path | None:
-    """The files of a repository in the local cache; None where there are none."""
+    """The folder of a repository's files in the local cache; None where there are none."""
     from huggingface_hub import constants
 
     repository = Path(constants.HF_HUB_CACHE) / f"{kind}--{location.replace('/', '--')}"

@@ -1,9 +1,9 @@
-"""Run a batch under many interventions: the blocks below all of them once, and logits only where they are read.
+"""Run a batch under many interventions: the blocks below them only once, and logits only where they are read.
 
-1. The model runs as it is, once, up to the last block that no intervention changes; what that block gives is kept.
-2. For each intervention the whole model runs again, but the blocks up to that one give what was kept. Embeddings,
-   masks, positions, the final norm and what a model does to its logits are the model's own.
-3. Of the last block only the rows that are read are computed (`last_block`), and of the output layer too.
+1. The unsteered model runs once. For each intervention, the output of the last block that it does not change is kept.
+2. For each intervention the model runs again, but the blocks up to that one only return the kept output. Embeddings,
+   masks, positions, the final norm and any change of logits are the model's own.
+3. The last block (`last_block`) and the output layer compute only the rows that are read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +30,20 @@ STREAM = "hook_resid_post"
 
 @dataclass
 class SteeredBatch:
-    """One batch on a model, to be run under interventions; `logits` gives those of the rows that are read."""
+    """A batch on a model, to be run under interventions; `logits` returns the logits at the positions read."""
 
     model: HuggingFaceModel
     inputs: Mapping[str, Any]
     steered: torch.Tensor
-    """[batch, column] bool, on the model's device: where interventions act."""
+    """[batch, column] bool, on the model's device: whether interventions act there."""
     rows: torch.Tensor
     columns: torch.Tensor
-    """[n] each, on the host: where logits are read."""
+    """`rows` and `columns`, [n] each, on the host: where logits are read."""
     below: dict[int, Any] = field(default_factory=dict)
-    """Block → what it gives while nothing is changed; see `keep_below`."""
+    """Block → its output in the unsteered model; see `keep_below`."""
 
     def keep_below(self, interventions: Sequence[Intervention]) -> None:
-        """Run the model once, and keep what the last unchanged block below each intervention gives."""
+        """Run the model once, and keep the output of the last unchanged block below each intervention."""
         unchanged = map(last_unchanged, interventions)
         wanted = {block for block in unchanged if block is not None and block >= 0}
         if not wanted:
@@ -86,7 +86,7 @@ class SteeredBatch:
 
     @contextmanager
     def _gathered(self) -> Iterator[None]:
-        """Inside, the output layer gets the rows that are read, [1, n, d_model], and no others."""
+        """Inside, the output layer gets only the rows that are read, [1, n, d_model]."""
         module: Any = self.model.module
         head = module.get_output_embeddings()
         device = self.steered.device
@@ -108,7 +108,7 @@ def steered_batch(
     rows: torch.Tensor,
     columns: torch.Tensor,
 ) -> SteeredBatch:
-    """A batch, as `Model.run` takes it, to be run under interventions at `steered` [batch, column].
+    """Make a `SteeredBatch` of a batch, as `Model.run` takes it; interventions act at `steered` [batch, column].
 
     Raises ModelError for a model that cannot be steered: one that a bridge runs, or one without an output layer.
     """
@@ -125,9 +125,9 @@ def steered_batch(
 
 
 def last_unchanged(intervention: Intervention) -> int | None:
-    """The last block that no edit changes anything of; -1 where that is none, None where nothing is changed at all.
+    """The last block below all edits; -1 where there is none, None for an intervention without edits.
 
-    A block's own output may be changed: what is kept is what it gives before.
+    An edit of that block's own output is allowed: the output is kept before the edit.
     """
     if not intervention.edits:
         return None
@@ -146,7 +146,7 @@ def blocks_of(model: HuggingFaceModel) -> list[torch.nn.Module]:
 
 @contextmanager
 def _given(blocks: Sequence[torch.nn.Module], output: Any) -> Iterator[None]:
-    """Inside, these blocks compute nothing and give `output`."""
+    """Inside, these blocks compute nothing and return `output`."""
     with ExitStack() as replaced:
         for block in blocks:
             replaced.enter_context(patch.object(block, "forward", lambda *_args, **_kwargs: output))

@@ -1,4 +1,4 @@
-"""Tensors of a model: read wherever its weights are, digested, and moved between the host and a device."""
+"""Tensors of a model: read weights, offloaded ones too, digest them, and move tensors between host and device."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,8 @@ ENDS = 1 << 16
 def of_weights(tensors: Mapping[str, torch.Tensor]) -> str:
     """sha256 over the name, shape and dtype of each tensor and the bytes of its first and last 64 KiB.
 
-    All of a large model would take minutes to read. Another checkpoint, a fine-tune or a merge changes every tensor and
-    is seen; a single number changed in the middle of a tensor is not.
+    Reading all of a large model would take minutes. Another checkpoint, a fine-tune or a merge changes every tensor, so
+    the digest differs; a single number changed in the middle of a tensor leaves the digest as it is.
     """
     sha = hashlib.sha256()
     for name in sorted(tensors):
@@ -27,7 +27,7 @@ def of_weights(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def unembedding(module: Any) -> torch.Tensor | None:
-    """The unembedding [vocabulary, d_model]; None where the model has none that can be read."""
+    """The unembedding [vocabulary, d_model]; None where there is none, or it is quantized or offloaded."""
     get = getattr(module, "get_output_embeddings", None)
     layer = get() if get is not None else None
     weight = getattr(layer, "weight", None)
@@ -36,7 +36,7 @@ def unembedding(module: Any) -> torch.Tensor | None:
 
 
 class Weights(Mapping[str, torch.Tensor]):
-    """A module's `state_dict` in which offloaded tensors, which have no memory, are read when they are asked for."""
+    """A module's `state_dict` in which offloaded tensors, which are not in memory, are read on access."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._held: Mapping[str, torch.Tensor] = module.state_dict()
@@ -63,14 +63,14 @@ class Weights(Mapping[str, torch.Tensor]):
 
 
 def to_device(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
-    """`tensor` on `device`, without waiting for what the device does."""
+    """Copy `tensor` to `device`, without waiting for the device."""
     if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
-    """`tensor` on the host, complete: of a CUDA device, only the current stream is waited for."""
+    """Copy `tensor` to the host, and wait until it is complete; on CUDA for the current stream alone."""
     if not tensor.is_cuda:
         return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

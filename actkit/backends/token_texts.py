@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 SPACE = "▁"
-"""How SentencePiece's vocabularies write a space."""
+"""The sign for a space in SentencePiece's vocabularies."""
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """The text of each token by itself, with the spaces that it begins with; part of a character is U+FFFD.
+    """The text of each token by itself, with its leading spaces; U+FFFD for part of a character.
 
-    Tokenizers that put a space before each text (Llama 2, Mistral, T5) take it away when they decode, also where a
-    token is decoded alone: `▁the` would read as `the` does, and `▁` would be empty.
+    Tokenizers that add a space before each text (Llama 2, Mistral, T5) remove it when they decode, even a single token:
+    `▁the` would become `the`, and `▁` would be empty.
     """
     alone = tokenizer.batch_decode([[token] for token in ids], clean_up_tokenization_spaces=False)
     pieces = tokenizer.convert_ids_to_tokens(list(ids))
@@ -20,6 +20,6 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
 
 def _with_spaces(text: str, piece: str) -> str:
     n = len(piece) - len(piece.lstrip(SPACE))
-    if not n or text.startswith(SPACE):  # a vocabulary in which the sign is itself
+    if not n or text.startswith(SPACE):  # the sign stands for itself in this vocabulary
         return text
     return " " * n + text.lstrip(" ")

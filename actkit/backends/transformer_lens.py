@@ -1,8 +1,8 @@
-"""TransformerLens: the map from its hook points to modules, and its bridge around a model.
+"""TransformerLens: map its hook points to modules, and make its bridge around a model.
 
-Only this file imports transformer_lens. For every architecture that it knows, an adapter says which Hugging Face
-module each of its components is; an alias such as `hook_resid_mid` then resolves to, say, the input of the block's
-second norm. Post-norm architectures (Gemma 2, OLMo 2) and parallel ones (GPT-NeoX) differ in just these aliases.
+Only this file imports transformer_lens. For every architecture that it knows, an adapter maps each component to a
+Hugging Face module. An alias such as `hook_resid_mid` then resolves to, say, the input of the block's second norm.
+Post-norm architectures (Gemma 2, OLMo 2) and parallel ones (GPT-NeoX) differ in these aliases alone.
 """
 
 import copy
@@ -23,13 +23,13 @@ from actkit.backends.sites import NATIVE, Site, misnamed
 from actkit.errors import ModelError, in_short
 
 SWITCHED_OFF = ("hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in", "attn.hook_result")
-"""Ends of the names of hook points that TransformerLens computes only where a setting of the model says so."""
+"""Name endings of hook points that TransformerLens computes only if a setting of the model turns them on."""
 OF_NO_TEXT = ("hook_cos", "hook_sin")
-"""Ends of the names of hook points whose tensors are the same for all texts of a batch: rotary angles."""
+"""Name endings of hook points whose tensors are the same for all texts of a batch: rotary angles."""
 
 
 def alias_of(name: str) -> str:
-    """The Hugging Face id for a TransformerLens alias such as `gpt2-small`; other names are returned as they are."""
+    """Return the Hugging Face id for a TransformerLens alias such as `gpt2-small`, and any other name as it is."""
     from transformer_lens.supported_models import MODEL_ALIASES
 
     for official, aliases in MODEL_ALIASES.items():
@@ -39,11 +39,11 @@ def alias_of(name: str) -> str:
 
 
 def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
-    """Name of a hook point → its site, for all of `NATIVE` that the architecture has, less what is `misnamed`.
+    """Name of a hook point → its site, for all of `NATIVE` that the architecture has, except `misnamed` ones.
 
-    Common architectures are looked up in `sites.json`, which is written from the adapters and tested against them
-    (`python -m tests.backends.made_sites` writes it anew): importing TransformerLens costs seconds. The others, and
-    those whose layout depends on the configuration, ask the adapters. Raises what `mapped_sites` does.
+    Common architectures are in `sites.json`, since importing TransformerLens takes seconds. `python -m
+    tests.backends.made_sites` writes that file from the adapters, and a test compares the two. For other architectures,
+    and those whose layout depends on the configuration, the adapters are asked. Raises what `mapped_sites` does.
     """
     known = json.loads(Path(__file__).with_name("sites.json").read_text(encoding="utf-8"))
     if architecture in known:
@@ -55,7 +55,7 @@ def block_sites(config: Any, architecture: str) -> Mapping[str, Site]:
 
 
 def mapped_sites(config: Any, architecture: str) -> Mapping[str, Site]:
-    """Sites of those hook points of `NATIVE` that an adapter says are the input or output of a Hugging Face module.
+    """Sites of those hook points of `NATIVE` that an adapter maps to the input or output of a Hugging Face module.
 
     Raises ModelError for an architecture that TransformerLens does not map, and for one without blocks.
     """
@@ -79,7 +79,7 @@ def hook_names(description: Description) -> tuple[str, ...]:
 
 
 def _resolve(component: Any, name: str, path: str) -> Site | None:
-    """Follow the component's aliases until an input or an output of one module is named."""
+    """Follow the component's aliases to the input or output of a module; None where they lead to none."""
     if name in ("hook_in", "hook_out"):
         return Site(path, "in" if name == "hook_in" else "out")
     head, _, rest = name.partition(".")
@@ -91,10 +91,10 @@ def _resolve(component: Any, name: str, path: str) -> Site | None:
 
 
 def _as_mapped(config: Any) -> Any:
-    """The configuration with what its adapter cannot take replaced, where modules keep their names.
+    """Replace entries of a configuration that its adapter cannot handle; names of modules stay the same.
 
-    TransformerLens splits the attention weights of Falcon's newer layout (40B, 180B, Falcon 2) as if they were the
-    older one's, and fails; blocks of both are parallel, and what they are made of is called the same.
+    TransformerLens splits the attention weights of Falcon's newer layout (40B, 180B, Falcon 2) like those of the older
+    one, and fails. Blocks of both are parallel, and their modules have the same names.
     """
     if config.model_type == "falcon" and config.new_decoder_architecture:
         config = copy.deepcopy(config)
@@ -103,7 +103,7 @@ def _as_mapped(config: Any) -> Any:
 
 
 def _without_weights(config: Any, architecture: str) -> Any:
-    """The bridge over two blocks of the model with memory that is never filled in: adapters want to split weights."""
+    """Make the bridge over two blocks of the model; adapters split weights, so these have memory, but no values."""
     from transformers import AutoModelForCausalLM
 
     config = shortened(config, min(2, config.get_text_config().num_hidden_layers))
@@ -114,7 +114,7 @@ def _without_weights(config: Any, architecture: str) -> Any:
         raise ModelError(
             f"transformers has no causal language model for {architecture}", "actkit reads causal language models only"
         ) from error
-    except Exception as error:  # whatever a model's own class makes of sizes that do not fit together
+    except Exception as error:  # sizes that do not fit together raise anything
         why = in_short(" ".join(f"{type(error).__name__}: {error}".split()))
         raise ModelError(
             f"no {in_short(architecture)} can be made of the configuration ({why})", "fetch its config.json again"
@@ -124,7 +124,7 @@ def _without_weights(config: Any, architecture: str) -> Any:
 
 
 def wrapped(module: torch.nn.Module, device: str) -> Any:
-    """TransformerLens's bridge around a Hugging Face model. Raises ModelError where it cannot be made."""
+    """Make TransformerLens's bridge around a Hugging Face model. Raises ModelError where that fails."""
     from transformer_lens.model_bridge.bridge import TransformerBridge
 
     logging.getLogger("transformer_lens").setLevel(logging.ERROR)
@@ -149,10 +149,10 @@ def wrapped(module: torch.nn.Module, device: str) -> Any:
 
 @contextmanager
 def _without_processors(config: Any) -> Iterator[None]:
-    """Inside, TransformerLens finds no image or audio processor missing, which nothing here needs.
+    """Inside, TransformerLens loads no image or audio processor, which actkit does not need.
 
-    For a model with images it asks the hub for one, and where that fails it installs torchvision by pip into the
-    environment that it runs in, whatever that does to torch (3.9).
+    For a model with images, TransformerLens 3.9 asks the hub for one. If that fails, it installs torchvision by pip
+    into the running environment, whatever that does to torch.
     """
     if config.get_text_config() is config:
         yield
@@ -165,9 +165,9 @@ def _without_processors(config: Any) -> Iterator[None]:
 
 
 def _placeholder_tokenizer() -> Any:
-    """The bridge gets token ids only, but without a tokenizer it asks the hub for one.
+    """Make a tokenizer for the bridge, which gets token ids only but would ask the hub for a tokenizer.
 
-    It has no BOS: the bridge reads a tokenizer that has one anew from the hub, and changes its padding side.
+    It has no BOS: a tokenizer with BOS the bridge reads again from the hub, with another padding side.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

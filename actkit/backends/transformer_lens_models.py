@@ -1,8 +1,8 @@
-"""Models run with TransformerLens's own hooks: its bridge around a Hugging Face model, and models in memory.
+"""Run models with TransformerLens's own hooks: its bridge around a Hugging Face model, and models in memory.
 
-The bridge reads hook points that are no module's input or output. Of a `HookedTransformer` or a bridge that a caller
-has in memory, a run stores what that object computes: with folded norms and centred weights it has another residual
-stream than the Hugging Face model.
+The bridge computes hook points that are no module's input or output. For a `HookedTransformer` or a bridge in memory, a
+run stores the numbers of that object: with folded norms and centred weights, its residual stream is not the Hugging
+Face model's.
 """
 
 import difflib
@@ -26,12 +26,12 @@ TRIED = 24
 """Tokens on which the bridge is compared with the model when it is loaded."""
 
 TRIED_OFF, TRIED_OFF_16 = 1e-3, 0.1
-"""How far logits may be off, as a share of the largest, in float32 and in 16 bits."""
+"""Largest difference of logits, as a share of the largest logit, in float32 and in 16 bits."""
 
 
 @dataclass(frozen=True)
 class BridgedModel:
-    """A model run through TransformerLens's bridge: any of its hook points, at the price of eager attention."""
+    """A model that runs through TransformerLens's bridge: it has all hook points, but eager attention."""
 
     description: Description
     module: torch.nn.Module
@@ -56,10 +56,10 @@ class BridgedModel:
 
 
 def load(description: Description) -> BridgedModel:
-    """Load the model with eager attention, which alone has patterns, and wrap it in the bridge.
+    """Load the model with eager attention, which alone computes patterns, and wrap it in the bridge.
 
-    Raises ModelError where the bridge does not compute what the model does. A few tokens, run before and after, show
-    that: transformers, for one, adds ALiBi twice in Falcon's eager attention.
+    Raises ModelError where the bridge's logits differ from the model's in its usual attention, on `TRIED` tokens. So
+    they do, for example, where transformers adds ALiBi twice in Falcon's eager attention.
     """
     ids = torch.arange(TRIED, device=description.spec.device)[None] % description.config.get_text_config().vocab_size
     usual = placement.resolve_attn("auto", description.config)
@@ -79,7 +79,7 @@ def load(description: Description) -> BridgedModel:
 
 
 def _in(module: Any, attn: str) -> Any:
-    """The module with another attention implementation; None where it was fixed when the module was made."""
+    """Switch the module to another attention implementation; None where it cannot be switched."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.set_attn_implementation(attn)
@@ -93,13 +93,13 @@ def _logits(module: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def is_of_transformer_lens(model: Any) -> bool:
-    """Whether a model has TransformerLens's hooks: a `HookedTransformer`, a bridge, or what behaves like them."""
+    """Whether a model has TransformerLens's hooks, as a `HookedTransformer` or a bridge does."""
     own = ("hooks", "hook_dict", "cfg", "tokenizer")
     return isinstance(model, torch.nn.Module) and all(hasattr(model, name) for name in own)
 
 
 def config_of(model: Any) -> Any:
-    """The configuration of such a model as Hugging Face would say it: of a bridge, that of the model in it."""
+    """A Hugging Face configuration for such a model; for a bridge, that of the model in it."""
     from transformers import PretrainedConfig
 
     inner = getattr(getattr(model, "original_model", None), "config", None)
@@ -120,7 +120,7 @@ def config_of(model: Any) -> Any:
 
 @dataclass(frozen=True)
 class TransformerLensModel:
-    """A model of TransformerLens, read through its own hooks."""
+    """A TransformerLens model in memory, read through its own hooks."""
 
     description: Description
     module: Any
@@ -137,7 +137,7 @@ class TransformerLensModel:
     def run(
         self, input_ids: torch.Tensor, positions: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, HookFn]
     ) -> None:
-        """See `Model.run`. Raises ValueError for a tree. Padding is on the right, where no earlier token sees it."""
+        """See `Model.run`. Raises ValueError for a tree. Padding is on the right, so no real token attends to it."""
         del positions
         if hasattr(self.module, "original_model"):
             check_known(self.module.original_model, input_ids)
@@ -147,12 +147,12 @@ class TransformerLensModel:
                 "give its tokenizer",
             )
         ids = input_ids.to(self.description.spec.device)
-        # Said to be all there, else a tokenizer that pads on the left has tokens masked that look like padding.
+        # The mask is all ones: else, for a tokenizer that pads on the left, tokens that look like padding are masked.
         _run(self.module, ids, tree, taps, attention_mask=torch.ones_like(ids))
 
 
 def _run(model: Any, ids: torch.Tensor, tree: torch.Tensor | None, taps: Mapping[str, HookFn], **options: Any) -> None:
-    """Run `ids` [batch, column], a sequence a row, with TransformerLens's hooks. Raises what `HookCalls.check` does."""
+    """Run `ids` [batch, column], one sequence per row. Raises ValueError for a tree, and as `HookCalls.check` does."""
     if tree is not None:
         raise ValueError("TransformerLens runs one sequence a row")
     calls = HookCalls(taps, tuple(ids.shape))

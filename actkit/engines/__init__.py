@@ -1,1 +1,1 @@
-"""Engines share a run out among workers. They stand above the recipes; the pipeline does not know them."""
+"""Engines share a run out among workers. They import the recipes and the pipeline, which do not import them."""

@@ -1,4 +1,4 @@
-"""The program of a process that `children` starts: reads its work from standard input, writes its answer to a file."""
+"""The program of a worker that `children` starts: read the work from standard input, write the answer to a file."""
 
 import os
 import pickle
@@ -9,12 +9,12 @@ from threading import Thread
 
 
 def main() -> None:
-    """Do the work; the answer is None, or the exception that ended it."""
+    """Do the work; the answer is None, or the error that ended it."""
     given = sys.stdin.buffer
     sys.path[:] = pickle.load(given)
     work = pickle.load(given)
     Thread(target=_end_with_parent, daemon=True).start()
-    sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for whoever reads it in this process
+    sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for code that reads it in this process
     try:
         answer = work.done()
     except Exception as error:
@@ -23,14 +23,14 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End once the other end of standard input is closed: the process that would merge the shares is gone."""
-    while os.read(0, 1 << 16):  # not through `sys.stdin`, whose lock would be held when this process ends
+    """End this process once standard input is closed: the process that would merge the shares is gone."""
+    while os.read(0, 1 << 16):  # not through `sys.stdin`, since this thread would hold its lock at exit
         continue
     os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception as another process can unpickle it, with a note of its traceback here."""
+    """Return the error in a form that another process can unpickle, with its traceback as a note."""
     text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,8 +1,8 @@
-"""`--shard auto` on one machine: processes of it are the workers, one a GPU.
+"""`--shard auto` on one machine: the workers are child processes, one for each GPU.
 
-A child has a GPU of its own by `CUDA_VISIBLE_DEVICES`, and a session of its own, so that Ctrl-C reaches this process
-alone, which ends it. Its work goes to its standard input, which it also listens to from then on: once the other end is
-closed, it ends too. Its answer, and what it prints, are files in a folder of its own.
+`CUDA_VISIBLE_DEVICES` gives a child its own GPU. A session of its own keeps Ctrl-C from it: this process alone gets
+that, and ends the child. The child reads its work from standard input, and ends when that is closed. It writes its
+answer and its output to files in a folder of its own.
 """
 
 import os
@@ -33,9 +33,9 @@ ANSWER, PRINTED = "answer", "printed"
 """Files in a child's folder."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 0.05
-"""Seconds between looks at which children have ended."""
+"""Seconds between checks for children that have ended."""
 SAID = 200
-"""Characters of what a child printed last that are repeated where it died."""
+"""Most characters of a dead child's last line of output that an error repeats."""
 FLAG = "--shard auto"
 
 
@@ -47,12 +47,12 @@ def run_on_children(
     on_progress: OnProgress = lambda _progress: None,
     part: Task | None = None,
 ) -> Finished:
-    """Run a command's function with a process a GPU, or `workers` of them, and merge what they made.
+    """Run a command's function in a process for each GPU, or in `workers` processes, and merge their shares.
 
-    `part` is this task, where several tasks share the run out together; then this process merges nothing.
+    `part` is this task, where several tasks divide the run; then this process merges nothing.
 
-    Where there is a single GPU, and the run is not divided already, this process does it all. Raises UsageError
-    without a GPU where the number of workers is not said, and what `run_shared` raises.
+    With a single GPU, and a run that is not divided already, this process does all the work. Raises UsageError where
+    neither GPUs nor `workers` give a number of processes, and what `run_shared` raises.
     """
     spec = getattr(common, "model", None)
     device = str(getattr(common, "device", None) or getattr(spec, "device", "auto"))
@@ -74,7 +74,7 @@ def run_on_children(
 
 
 def take_gpu(place: int, device: str) -> None:
-    """Let this process, number `place` of several on this machine, see one GPU: without, each would take the first.
+    """Limit this process, number `place` of several on this machine, to one GPU: else each would take the first.
 
     Call it before anything computes on a GPU. A device that the user has named stays.
     """
@@ -84,7 +84,7 @@ def take_gpu(place: int, device: str) -> None:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, each as `CUDA_VISIBLE_DEVICES` names it."""
+    """The GPUs that this process may use, named as in `CUDA_VISIBLE_DEVICES`."""
     import torch
 
     named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
@@ -93,10 +93,10 @@ def visible_gpus() -> list[str]:
 
 
 def rooms(gpus: Sequence[str], workers: int | None) -> list[dict[str, str]]:
-    """Environment variables of each worker: its GPUs, where there are any.
+    """The environment variables of each worker: its GPUs, if there are any.
 
-    Of more GPUs than workers each has several; of fewer, some share one. Threads are not divided: on a CPU, numbers are
-    those of one process to the last digit only if there are as many.
+    With more GPUs than workers, each worker has several; with fewer, some share a GPU. CPU threads are not divided:
+    only with the same number of threads are numbers, to the last digit, those of a single process.
     """
     n = workers or len(gpus)
     if not gpus:
@@ -114,7 +114,7 @@ def _children(rooms: Sequence[Mapping[str, str]]) -> Iterator[Pool]:
 
 @dataclass
 class _Children:
-    """A pool whose workers are processes of this machine; one waits where every room is taken."""
+    """A `Pool` of child processes; work waits while every room (the GPUs of a worker) is taken."""
 
     folder: Path
     rooms: "deque[Mapping[str, str]]"
@@ -172,7 +172,7 @@ class _Children:
         folder.mkdir()
         with (folder / PRINTED).open("wb") as printed:
             process = subprocess.Popen(
-                # -P: a file in this folder that is called as a library's is not imported in its place.
+                # -P: a file in this folder with the name of a library is not imported instead of it.
                 [sys.executable, "-P", program.__file__, str(folder / ANSWER)],
                 bufsize=0,
                 stdin=subprocess.PIPE,
@@ -181,19 +181,19 @@ class _Children:
                 env={**os.environ, **room},
                 start_new_session=True,
             )
-        with suppress(BrokenPipeError):  # it has ended already, and is found so
+        with suppress(BrokenPipeError):  # it has ended already, which `ended` finds
             cast("IO[bytes]", process.stdin).write(pickle.dumps(sys.path) + pickle.dumps(work))
         return process
 
 
 def _status(process: "subprocess.Popen[bytes]") -> int:
-    """Wait until a child has ended; its exit status."""
+    """Wait until a child has ended; return its exit status."""
     cast("IO[bytes]", process.stdin).close()
     return process.wait()
 
 
 def _how(status: int, printed: bytes) -> str:
-    """How a child ended, with the last line that it printed."""
+    """Describe how a child ended, with the last line of its output."""
     how = f"exit status {status}"
     if status < 0:
         with suppress(ValueError):

@@ -1,7 +1,7 @@
-"""A run shared out among workers, each with a share as of `--shard I/N` and a model of its own; then it is merged.
+"""Share a run out among workers, each with a share as with `--shard I/N` and its own model; then merge the shares.
 
-A `Pool` runs the workers: tasks of Ray (`on_ray`), or processes of this machine (`children`). Nothing of a table
-passes through it. A worker that ends early is begun again, and goes on after its last finished shard.
+A `Pool` runs the workers: tasks of Ray (`on_ray`), or child processes (`children`). No table passes through it. A
+worker that ends early is started again, and continues after its last finished shard.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -29,9 +29,9 @@ from actkit.runs.removal import check_out
 from actkit.runs.tasks import divisions, gather, remove_shares
 
 DEATHS = 3
-"""The run stops once so many workers have died of one share without finishing a shard in between."""
+"""The run stops once so many workers of one share have died at the same shard."""
 EVERY = 1.0
-"""Seconds between looks at how far the workers are."""
+"""Seconds between reports of progress."""
 
 Own = TypeVar("Own", bound=OwnSpec)
 Common = TypeVar("Common", bound=CommonSpec | FollowSpec)
@@ -42,24 +42,24 @@ class Pool(Protocol):
     """A pool that runs workers."""
 
     workers: int
-    """The number of shares into which a run is divided."""
+    """The number of shares into which this pool divides a run."""
 
     def begin(self, work: Work) -> Any:
-        """Start a worker, now or as soon as there is room for it; return its handle."""
+        """Start a worker, now or as soon as the pool has room; return its handle."""
 
     def ended(self, seconds: float) -> Collection[Any]:
-        """Workers that have ended, each once, waited for no longer than this."""
+        """Wait up to `seconds` for workers to end; return the handles of those that have, each once."""
 
     def result(self, worker: Any) -> ActkitError | None:
-        """The answer of a worker that has ended. Raises DiedError, or the error that ended the worker."""
+        """Return the answer of a worker that has ended. Raises DiedError, or an unexpected error of the worker."""
 
     def stop(self) -> None:
-        """End all workers at once: what they have finished is on disk."""
+        """End all workers at once; their finished shards are on disk."""
 
 
 @dataclass
 class _Workers:
-    """The workers of a run that is going on."""
+    """The workers of a run in progress."""
 
     pool: Pool
     run: Callable[..., Finished]
@@ -68,11 +68,11 @@ class _Workers:
     flag: str
     running: dict[Any, Task] = field(default_factory=dict)
     deaths: dict[Task, tuple[int, int]] = field(default_factory=dict)
-    """Task → the shard at which its worker died, and how often."""
+    """Task → the shard at which its last worker died, and how many died there."""
     notes: list[str] = field(default_factory=list)
 
     def compute(self, tasks: Sequence[Task], on_progress: OnProgress) -> None:
-        """Have the shares of `tasks` computed. Raises the error that ended a worker for good."""
+        """Compute the shares of `tasks`. Raises the error of a worker that is not started again."""
         output, shards = self.common.output, FinishedShards(self.common.output, tasks)
         progress = Progress()
         progress.total, progress.part = _records(self.own, self.common), "forward"
@@ -90,7 +90,7 @@ class _Workers:
             self.pool.stop()
 
     def start(self, task: Task, again: bool) -> None:
-        """Start a worker; `again` continues its share, where one was begun."""
+        """Start a worker for a task; with `again` it continues the task's share, if there is one."""
         output = self.common.output
         out = task_of(output.out, task.number, task.of)
         resume = partial_of(out).exists() if again else output.resume
@@ -135,18 +135,17 @@ def run_shared(
     on_progress: OnProgress = lambda _progress: None,
     part: Task | None = None,
 ) -> Finished:
-    """Run a command's function with the workers of a pool, and merge what they made; errors name the option `flag`.
+    """Run a command's function on the workers of a pool, and merge their shares; errors name the option `flag`.
 
-    `part` is this task, where several tasks do so together, each with as many workers: then nothing is merged.
+    `part` is this task, where several tasks divide the run, each with as many workers: then nothing is merged.
 
-    Raises RunError for a shard that ends its worker again and again, the ActkitError that a worker met, and what
-    `pool_of` raises.
+    Raises RunError for a shard at which `DEATHS` workers died, the ActkitError of a worker, and what `pool_of` raises.
     """
     output = common.output
     if output.plan_only or is_complete(output):
         return run(own, common, on_progress)
     check_out(output.out, output.overwrite, output.resume)
-    if part is None and is_unfinished_run(partial_of(output.out)):  # all shares were there, and were being merged
+    if part is None and is_unfinished_run(partial_of(output.out)):  # an earlier process was merging all shares
         if not divisions(output.out):
             raise RunError(f"{partial_of(output.out)} was begun by one process", f"continue it without {flag}")
     else:
@@ -163,7 +162,7 @@ def run_shared(
 
 
 def _tasks(output: OutputSpec, workers: int, part: Task | None) -> list[Task]:
-    """The tasks of `workers`: of `part`, of the division that a run began with, or of a new one."""
+    """The tasks of the workers: within `part`, or of the run's existing division on resume, or of a new one."""
     number, of = (0, 1) if part is None else (part.number, part.of)
     if part is None and output.resume:
         workers = next(iter(divisions(output.out)), workers)
@@ -171,7 +170,7 @@ def _tasks(output: OutputSpec, workers: int, part: Task | None) -> list[Task]:
 
 
 def dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
-    """The same date for every worker, where a chat template asks for it: that of the shares that are there already."""
+    """Fix the date for all workers if the chat template reads the clock: on resume, the date of existing shares."""
     tokens = getattr(own, "tokens", None)
     model = getattr(common, "model", None)
     if tokens is None or tokens.date is not None or not isinstance(model, ModelSpec):
@@ -184,7 +183,7 @@ def dated(own: Own, common: CommonSpec | FollowSpec) -> Own:
 
 
 def _records(own: OwnSpec, common: CommonSpec | FollowSpec) -> int | None:
-    """About how many records there are; None where what the command reads is a run."""
+    """About how many records there are; None where that is unknown, or the command reads a run."""
     if isinstance(common, FollowSpec):
         return None
     source = source_of(own)
@@ -193,7 +192,7 @@ def _records(own: OwnSpec, common: CommonSpec | FollowSpec) -> int | None:
 
 
 def share_of(output: OutputSpec, task: Task) -> Path:
-    """The path of the share of a task until it is merged."""
+    """The path of a task's share until it is merged."""
     return partial_of(task_of(output.out, task.number, task.of))
 
 
@@ -209,14 +208,14 @@ class FinishedShards:
     output: OutputSpec
     tasks: Sequence[Task]
     _counts: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    """Manifest → its records and tokens: each is read once, however often it is asked."""
+    """Path of a manifest → its records and tokens; each manifest is read once."""
 
     def counted(self) -> tuple[int, int]:
-        """Records and tokens."""
+        """Count the records and tokens."""
         for task in self.tasks:
             for path in numbered(share_of(self.output, task) / SHARDS, ".json"):
                 if path not in self._counts:
-                    with suppress(OSError, ValueError):  # damaged: whoever goes on with the share computes it again
+                    with suppress(OSError, ValueError):  # damaged: the next worker computes it again
                         counts = read(path).progress
                         self._counts[path] = counts.read, counts.tokens
         records, tokens = zip(*self._counts.values(), strict=True) if self._counts else ((), ())
@@ -224,13 +223,13 @@ class FinishedShards:
 
 
 def next_of(output: OutputSpec, task: Task) -> int:
-    """The first shard of a share that is not finished: where its worker was."""
+    """The first unfinished shard of a share, at which its worker was."""
     found, _ = manifests(share_of(output, task), task)
     have = {manifest.part for manifest in found}
     return next(number for number in count(task.number, task.of) if number not in have)
 
 
 def release(output: OutputSpec, task: Task) -> None:
-    """Remove the lock of a worker that has ended: a worker on another host could not tell that it has."""
+    """Remove the lock of an ended worker: a worker on another host could not find out that it has ended."""
     with suppress(OSError):
         (share_of(output, task) / LOCK).unlink()

@@ -1,4 +1,4 @@
-"""`--engine ray`: tasks of Ray Core are the workers, on a cluster or on this machine."""
+"""`--engine ray`: the workers are tasks of Ray Core, on a cluster or on this machine."""
 
 import os
 import signal
@@ -24,9 +24,9 @@ def run_on_ray(
     common: Common,
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
-    """Run a command's function on the cluster at `address`, or on this machine, and merge what its workers made.
+    """Run a command's function on the cluster at `address`, or on this machine, and merge the workers' shares.
 
-    Raises UsageError without Ray and where there is no such cluster, RunError where none can be started, and what
+    Raises UsageError without Ray or for a missing cluster, RunError where Ray cannot start one here, and what
     `run_shared` raises.
     """
     return run_shared(partial(_cluster, address, workers), "--engine", run, own, common, on_progress)
@@ -34,7 +34,7 @@ def run_on_ray(
 
 @dataclass
 class _Tasks:
-    """A pool whose workers are tasks of Ray."""
+    """A `Pool` of Ray tasks."""
 
     ray: Any
     remote: Any
@@ -72,13 +72,13 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
         import ray
     except ImportError as error:
         raise UsageError("--engine ray needs Ray", pip_install("'actkit[ray]'")) from error
-    # Ray puts a handler of its own in the place of the one that says how to continue.
+    # Ray replaces the signal handlers that say how to continue the run: keep them.
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     _joined(ray, address or os.environ.get("RAY_ADDRESS"), workers)
     try:
         for number, handler in kept.items():
             signal.signal(number, handler)
-        # Ray prints what became of a worker to standard output, which is the run's path alone.
+        # Ray prints messages about workers to standard output, where only the run's path belongs.
         with redirect_stdout(StringIO()):
             each, n = _room(ray, workers)
             yield _Tasks(ray, ray.remote(max_retries=0, **each)(Work.done), n)
@@ -87,13 +87,13 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Pool]:
 
 
 def _joined(ray: Any, address: str | None, workers: int | None) -> None:
-    """Join the cluster at `address`, or start one of this machine. Raises UsageError or RunError where that fails."""
+    """Join the cluster at `address`, or start one on this machine. Raises UsageError or RunError where that fails."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    # Without an address Ray joins a cluster that runs on this machine, whoever started it: "local" is one of our own.
+    # Without an address Ray would join any cluster on this machine; "local" starts a new one.
     new = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(**quiet, **(new if address is None else {"address": address}))
-    except Exception as error:  # Ray raises what its parts raise: a full disk, another user's folder, no answer
+    except Exception as error:  # Ray's parts raise anything: a full disk, another user's folder, no answer
         ray.shutdown()
         why = in_short(" ".join(str(error).split()) or type(error).__name__)
         if address is not None:
@@ -108,7 +108,7 @@ def _joined(ray: Any, address: str | None, workers: int | None) -> None:
 
 
 def _room(ray: Any, workers: int | None) -> tuple[dict[str, float], int]:
-    """Each worker's resources in the cluster, and the number of workers: one a GPU, or else one a CPU."""
+    """Each worker's resources, and the number of workers: as asked, or one for each GPU, or else for each CPU."""
     has = ray.cluster_resources()
     gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 1))
     n = workers or gpus or cpus

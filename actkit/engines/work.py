@@ -1,4 +1,4 @@
-"""The work of one worker, and its end. This module imports nothing slow, for a process starts with it."""
+"""`Work`: what a worker runs. This module imports nothing slow, since every worker starts with it."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from actkit.errors import ActkitError
 
 @dataclass(frozen=True)
 class Work:
-    """The work of a worker: a command's function, its specs, and the folder that it was called in."""
+    """The work of a worker: a command's function, its specs, and the working directory."""
 
     run: Callable[..., Any]
     own: Any
@@ -18,7 +18,7 @@ class Work:
     folder: str
 
     def done(self) -> ActkitError | None:
-        """Run the command. An ActkitError is returned, not raised: a pool might wrap it."""
+        """Run the command. Returns an ActkitError instead of raising it, since a pool might wrap it."""
         os.chdir(self.folder)
         try:
             self.run(self.own, self.common, lambda _progress: None)
@@ -28,4 +28,4 @@ class Work:
 
 
 class DiedError(Exception):
-    """A worker ended before it had answered; its text says how."""
+    """A worker ended without an answer; the message says how."""

@@ -1,4 +1,4 @@
-"""Turn errors of the libraries behind addresses into one sentence and a hint."""
+"""Turn errors of the libraries that read addresses into one sentence and a hint."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ CREDENTIALS = {
     "AZURE_STORAGE_CONNECTION_STRING, or az login",
     "hf": "hf auth login, or HF_TOKEN; check the name too: what is private is not found without",
 }
-"""Kind of store → where credentials are looked for."""
+"""Kind of store → how to give credentials for it."""
 NO_CREDENTIALS = re.compile(
     r"NoCredentials|PartialCredentials|CredentialsNotFound|DefaultCredentialsError|ProfileNotFound|TokenRetrieval"
     r"|UnauthorizedSSOToken|ClientAuthenticationError|LocalTokenNotFound"
@@ -27,25 +27,25 @@ UNREACHED = re.compile(
     r"EndpointConnection|ConnectTimeout|ConnectionClosed|ConnectionError|ConnectError|ClientConnector|ServerDisconnected"
     r"|TimeoutError|ReadTimeout|ServiceRequestError|gaierror|OfflineMode|Proxy|URLError"
 )
-"""Names of error classes of many packages, which need not be installed."""
+"""Parts of names of error classes; the packages that define them need not be installed."""
 
 
 @contextmanager
 def explained(url: str, kind: type[ActkitError] = InputError) -> Iterator[None]:
-    """Turn every error about the file at `url` into one sentence, an error of the class `kind`.
+    """Turn every error about the file at `url` into an error of the class `kind`: one sentence and a hint.
 
-    FileNotFoundError passes: the caller knows what it looked for, and what is near.
+    FileNotFoundError passes: the caller knows which file it looked for, and names near ones.
     """
     try:
         yield
     except (ActkitError, FileNotFoundError, GeneratorExit):
         raise
-    except Exception as error:  # every package behind an address may raise anything
+    except Exception as error:  # packages that read addresses may raise anything
         raise said(error, url, kind) from error
 
 
 def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -> ActkitError:
-    """The error as a sentence, which repeats nothing that may be a secret."""
+    """Make the error of class `kind` for `error`; its sentence repeats nothing that may be a secret."""
     chain = list(_chain(error))
     names = [type(cause).__name__ for cause in chain]
     shown = public(url)
@@ -73,7 +73,7 @@ def said(error: BaseException, url: str, kind: type[ActkitError] = InputError) -
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether the same request would fail again: it is refused, not merely unanswered."""
+    """Whether the same request would fail again: it was refused, not merely unanswered."""
     chain = list(_chain(error))
     refused = any(isinstance(cause, (PermissionError, ModuleNotFoundError, NotADirectoryError)) for cause in chain)
     without = any(NO_CREDENTIALS.search(type(cause).__name__) for cause in chain)
@@ -86,7 +86,7 @@ def lacking(url: str, package: str) -> UsageError:
 
 
 def check_no_password(url: str) -> None:
-    """Raise UsageError for a store's address with a key in it, which no store's own tools read."""
+    """Raise UsageError for a store's address with a key in it: the stores' own tools do not read that either."""
     user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
     if at and not is_web(url) and (":" in user or kind_of(url) != "az"):
         raise UsageError(f"{public(url)}: credentials are not read from an address", CREDENTIALS[kind_of(url)])
@@ -101,7 +101,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(chain: Iterable[BaseException]) -> int | None:
-    """The HTTP status of the first error that has one; None where none has."""
+    """The HTTP status of the first error with a status; None where there is none."""
     return next((number for number in map(_status_of, chain) if number), None)
 
 
@@ -119,7 +119,7 @@ def _status_of(error: BaseException) -> int | None:
 
 def _short(error: BaseException, url: str) -> str:
     lines = [line.strip() for line in str(error).replace(url, public(url)).splitlines() if line.strip()]
-    # An address in the text could be signed, and an error may repeat what was sent.
+    # A URL in the text may hold a signature, and an error may repeat the secrets of a request.
     text = re.sub(r"https?://\S+", "…", lines[0]) if lines else type(error).__name__
     text = re.sub(r"(?i)(token|secret|key|signature|authorization|password)\S*\s*[=:]\s*\S+", r"\1 ***", text)
     return text[:200]

@@ -1,4 +1,4 @@
-"""The file systems of fsspec, one a kind of store: how long they wait, and how much of a file they read ahead."""
+"""Make the fsspec file system of an address, with limits for waiting and reading ahead; `WebFileSystem` for the web."""
 
 import importlib
 import json
@@ -13,32 +13,32 @@ from actkit.remote.url import SCHEMES, as_url, is_web, scheme_of
 from actkit.remote.web import WebFile
 
 WEB = "actkit-web"
-"""The name by which fsspec, and pyarrow through it, knows `WebFileSystem`."""
+"""The name of `WebFileSystem` in fsspec, and in pyarrow through it."""
 SETTINGS: dict[str, dict[str, Any]] = {
-    # Parquet's footers and column chunks are read whole: reading ahead of them, 50 MB by default, is wasted.
+    # Readers ask for Parquet's footers and column chunks whole: reading ahead, 50 MB by default, is wasted.
     "s3": {
         "default_cache_type": "none",
         "config_kwargs": {"connect_timeout": 3, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 2}},
     },
     "abfs": {"default_cache_type": "none"},
 }
-"""Settings where the user's own configuration of fsspec has none."""
+"""Settings for fsspec, unless the user's own configuration of fsspec has them."""
 BEFORE_IMPORT = {"gcsfs": ("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")}
-"""Package → an environment variable that it reads when it is imported, and the value for it unless it is set.
+"""Package → an environment variable that it reads on import, and the value for it unless the user has set it.
 
-Otherwise gcsfs asks a second service, over gRPC, for the kind of each bucket. Where that is not allowed or not reached,
-it asks again before every request, for a minute each.
+Without it gcsfs asks a second service, over gRPC, for the kind of each bucket. Where that service refuses or cannot be
+reached, gcsfs asks again before every request, for a minute each.
 """
 LISTS = "manifest.json"
-"""The file of a run that names all others."""
+"""The file of a run that lists all others."""
 MISSED = {"manifest.json", "verify.json", "run.log"}
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The fsspec file system of an address, and the path in it.
+    """Make the fsspec file system of an address; return it and the path in it.
 
-    Raises UsageError where its package is not installed, or the address has a password in it: credentials are looked
-    for as the store's own tools do.
+    Raises UsageError where the package is not installed, or the address has a password in it: credentials come from
+    where the store's own tools take them.
     """
     import fsspec
 
@@ -57,13 +57,13 @@ def file_system(url: str) -> tuple[Any, str]:
         own = fsspec.config.conf.setdefault(scheme, {})
         for name, value in settings.items():
             own.setdefault(name, value)
-    # Not `fsspec.url_to_fs`, to which a key with `::` in it is a chain of addresses.
+    # Not `fsspec.url_to_fs`: it takes a key with `::` in it for a chain of addresses.
     kind, address = fsspec.get_filesystem_class(scheme_of(url)), as_url(url)
     return kind(**kind._get_kwargs_from_urls(address)), str(kind._strip_protocol(address))
 
 
 def for_arrow(url: str) -> str:
-    """The name by which pyarrow opens an address: it asks fsspec for the file system."""
+    """Rewrite an address so that pyarrow opens it through fsspec."""
     return f"fsspec+{WEB}://{as_url(url)}" if is_web(url) else f"fsspec+{as_url(url)}"
 
 
@@ -108,13 +108,13 @@ class WebFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no t
         return list(found.values()) if detail else [entry["name"] for entry in found.values()]
 
     def open(self, path: str, mode: str = "rb", **_more: Any) -> Any:
-        """The file; without a cache, since whoever reads a table knows which bytes."""
+        """Open a file to be read; without a cache, since readers of tables ask for exact ranges of bytes."""
         if mode != "rb":
             raise OSError("the web is read only")
         return WebFile(self._strip_protocol(path))
 
     def _files(self, folder: str) -> dict[str, int]:
-        """The files that a run's last manifest names, and their bytes; none where there is no manifest."""
+        """Path → bytes of the files in the last manifest of the run at `folder`; empty where there is no manifest."""
         if folder not in self.dircache:
             found: dict[str, int] = {}
             if folder.count("/") > 2:

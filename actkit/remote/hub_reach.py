@@ -1,6 +1,6 @@
-"""Ask once and briefly whether the Hugging Face hub can be reached; find SAELens's registry of what is there.
+"""Ask once and briefly whether the Hugging Face hub can be reached, and find SAELens's registry file.
 
-The hub's client tries for half a minute.
+The hub's own client tries for half a minute before it gives up.
 """
 
 import functools
@@ -19,17 +19,17 @@ from actkit.errors import ModelError, in_short
 REGISTRY = "pretrained_saes.yaml"
 """SAELens's registry of releases, read without importing SAELens, which takes seconds."""
 PATIENCE = (2.0, 5.0, 2.0, 2.0)
-"""Seconds within which to connect, to get an answer, to send, and to get a place among the client's connections."""
+"""Seconds to connect, to get an answer, to send, and to get a connection from the client's pool."""
 NOT_THERE = {"TransportError", "ConnectionError"}
-"""Exceptions, and all that derive from them, of a client that got no answer; any other shows that a server answered."""
+"""Exceptions, with all derived ones, of a client without an answer; any other shows that a server answered."""
 REMEMBERED = 60
-"""Seconds for which an answer holds."""
+"""Seconds for which an answer is remembered."""
 MINE = "--model tiny is bundled, --model DIR is a directory of yours"
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of SAELens's registry."""
+    """A release of SAELens's registry."""
 
     name: str
     model: str
@@ -38,16 +38,16 @@ class Release:
 
 
 def registry_file() -> Path | None:
-    """The registry's file; None where SAELens is not installed."""
-    found = find_spec("sae_lens")  # which looks for a package, and does not import it
+    """The path of the registry's file; None where SAELens is not installed."""
+    found = find_spec("sae_lens")  # finds the package without importing it
     folder = next(iter(found.submodule_search_locations or ()), None) if found else None
     return Path(folder) / REGISTRY if folder is not None else None
 
 
 def is_reachable() -> bool:
-    """Whether something answers at the hub's address, through the proxies that its client uses.
+    """Whether a server answers at the hub's address, through the proxies that the hub's client uses.
 
-    A proxy or a firewall may take the connection and then say nothing, so that connecting alone proves nothing.
+    A proxy or a firewall may accept the connection and never answer, so a connection alone proves nothing.
     """
     return _answers(int(time.monotonic()) // REMEMBERED)
 
@@ -58,14 +58,14 @@ def _answers(_minute: int) -> bool:
 
     try:
         get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception as error:  # the hub's client has changed its library of requests, and keeps their names
+    except Exception as error:  # classes differ with the client's HTTP library; these names do not
         return not NOT_THERE & {kind.__name__ for kind in type(error).__mro__}
     return True
 
 
 @contextmanager
 def from_cache_where_unreachable() -> Iterator[None]:
-    """Inside, the hub's client looks at the local cache alone where the hub cannot be reached."""
+    """Inside, the hub's client reads only the local cache if the hub cannot be reached."""
     from unittest.mock import patch
 
     from huggingface_hub import constants
@@ -78,13 +78,13 @@ def from_cache_where_unreachable() -> Iterator[None]:
 
 
 def check_model(name: str) -> None:
-    """Raise ModelError at once for a model that only the hub can have where the hub cannot be reached.
+    """Raise ModelError at once for a model that only the hub can have, if the hub cannot be reached.
 
-    Loading it would find that out too, but only after the seconds that importing torch and transformers takes.
+    Loading would raise too, but only after importing torch and transformers, which takes seconds.
     """
     if name == NAME or os.path.isdir(name) or name.startswith((".", "/", "~")) or "://" in name or name.count("/") > 1:  # noqa: PTH112 - as in backends.names
         return
-    # An alias is another model's name: any model of the cache can be it.
+    # A name without a slash may be an alias of any model in the cache.
     if name.lower().endswith(".gguf") or _may_be_had(name.replace("/", "--") if "/" in name else "*"):
         return
     raise ModelError(
@@ -94,9 +94,9 @@ def check_model(name: str) -> None:
 
 
 def check_saes(release: str | None, ids: Sequence[str]) -> None:
-    """Raise ModelError at once for an SAE that only the hub can have where the hub cannot be reached.
+    """Raise ModelError at once for an SAE that only the hub can have, if the hub cannot be reached.
 
-    `ids` without a release begin with theirs. An SAE that no registry names is checked when it is loaded.
+    Without a `release`, each of `ids` begins with its own. An SAE without a known repository is checked on loading.
     """
     for name in ids or ("",) if release else ids:
         repository = _repository_of(release or name, whole=release is not None)
@@ -111,7 +111,7 @@ def check_saes(release: str | None, ids: Sequence[str]) -> None:
 
 
 def _may_be_had(repository: str) -> bool:
-    """Whether the local cache has something of a repository, or the hub may be asked for it."""
+    """Whether the local cache has files of a repository, offline mode is set, or the hub can be reached."""
     from huggingface_hub import constants
 
     there = any(Path(constants.HF_HUB_CACHE).glob(f"models--{repository}"))
@@ -119,9 +119,9 @@ def _may_be_had(repository: str) -> bool:
 
 
 def _repository_of(name: str, whole: bool) -> str | None:
-    """The hub's repository of a release, by SAELens's registry or by its own name; None where neither has one.
+    """The hub's repository of a release, by SAELens's registry or by its own name; None where neither gives one.
 
-    The registry is read as text, since SAELens takes seconds to be imported.
+    The registry is read as text, since importing SAELens takes seconds.
     """
     first, _, rest = name.partition("/")
     if first == NAME:

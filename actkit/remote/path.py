@@ -1,4 +1,4 @@
-"""`RemotePath`: a file or folder of a store, the hub or the web, as a `Path` that is read."""
+"""`RemotePath`: a file or folder in a store, on the hub or on the web, as a read-only `Path`."""
 
 import errno
 import fnmatch
@@ -16,18 +16,18 @@ from actkit.remote.file_system import file_system, for_arrow
 from actkit.remote.url import as_url, public, scheme_of
 
 BUFFER, AHEAD = 1 << 16, 4 << 20
-"""Bytes that are read at once, and asked for at once, of a file that is read from its beginning on."""
+"""Bytes of a buffer, and bytes of a request, for a file that is read from its beginning on."""
 
 
 class RemotePath(PosixPath):
-    """A path at an address. Reading raises FileNotFoundError, or RunError in one sentence; it cannot be written to.
+    """A read-only path at an address. Reading raises FileNotFoundError, or RunError in one sentence.
 
-    pyarrow opens it by its `__fspath__`, and reads the bytes that it needs.
+    pyarrow opens it by its `__fspath__`, and reads only the bytes that it needs.
     """
 
     @property
     def url(self) -> str:
-        """Its whole address, with passwords and signatures: for requests alone, never to be shown."""
+        """The whole address, with passwords and signatures: for requests only, never to be shown."""
         return as_url(super().__str__())
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class RemotePath(PosixPath):
         return for_arrow(self.url)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - there are no links
-        """Kind and size. Raises FileNotFoundError."""
+        """Kind, size and, where the store has it, time of change. Raises FileNotFoundError."""
         with explained(self.url, RunError):
             system, path = file_system(self.url)
             about = system.info(path)
@@ -55,27 +55,27 @@ class RemotePath(PosixPath):
         return self._mode() != 0
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
-        """Whether there are files below it."""
+        """Whether the path is a folder, which has files below it."""
         return modes.S_ISDIR(self._mode())
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002
-        """Whether it is a file."""
+        """Whether the path is a file."""
         return modes.S_ISREG(self._mode())
 
     def is_symlink(self) -> bool:
-        """There are no links."""
+        """False: there are no links."""
         return False
 
     def is_absolute(self) -> bool:
-        """An address is."""
+        """True: an address is absolute."""
         return True
 
     def absolute(self) -> "RemotePath":
-        """Itself."""
+        """The path itself."""
         return self
 
     def resolve(self, strict: bool = False) -> "RemotePath":  # noqa: ARG002
-        """Itself."""
+        """The path itself."""
         return self
 
     def iterdir(self) -> Generator["RemotePath", None, None]:
@@ -87,12 +87,12 @@ class RemotePath(PosixPath):
         yield from (self / name.rpartition("/")[2] for name in sorted(names) if name != own)
 
     def glob(self, pattern: str, **_more: Any) -> Generator["RemotePath", None, None]:
-        """The folder's own files that match a pattern; none where there is no folder."""
+        """The entries of the folder whose names match a pattern, not those below; none where there is no folder."""
         with suppress(FileNotFoundError):
             yield from (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
     def files(self) -> list[str]:
-        """Every file below it: paths in it. Raises FileNotFoundError."""
+        """The relative path of every file below the folder. Raises FileNotFoundError."""
         with explained(self.url, RunError):
             system, path = file_system(self.url)
             start = f"{path.rstrip('/')}/"
@@ -101,7 +101,7 @@ class RemotePath(PosixPath):
             return sorted(name for name in found if not name.startswith(".git"))
 
     def open(self, mode: str = "r", *_more: Any, **options: Any) -> IO[Any]:  # type: ignore[override]
-        """The file, to be read. Raises FileNotFoundError."""
+        """Open the file to be read. Raises FileNotFoundError."""
         if set(mode) & set("wax+"):
             raise OSError(errno.EROFS, "a run elsewhere is only read", str(self))
         with explained(self.url, RunError):
@@ -110,21 +110,21 @@ class RemotePath(PosixPath):
         return raw if "b" in mode else io.TextIOWrapper(raw, options.get("encoding") or "utf-8")
 
     def _mode(self) -> int:
-        """The mode; 0 where nothing is there."""
+        """The mode of the path; 0 where nothing is there."""
         with suppress(FileNotFoundError, NotADirectoryError):
             return self.stat().st_mode
         return 0
 
 
 def local_path(where: Path | str, what: str = "path") -> Path:
-    """A path of this machine. Raises UsageError, which names the argument `what`, for a value that is no path."""
+    """Make a local path. Raises UsageError, naming the argument `what`, for a value that is no path."""
     if not isinstance(where, (str, os.PathLike)):
         raise UsageError(f"{what}: {in_short(repr(where))} is no path", "give a text or a Path")
     return Path(where)
 
 
 def path_of(where: Path | str) -> Path:
-    """A path of this machine, or a RemotePath where it is an address that can be read. Raises as `local_path` does."""
+    """Make a RemotePath of an address that can be read, else a local path. Raises as `local_path` does."""
     if isinstance(where, RemotePath):
         return where
     return RemotePath(str(where)) if scheme_of(str(where)) else local_path(where)

@@ -1,4 +1,4 @@
-"""Inputs at an address: their files, their bytes, and the version that shows later whether they are still the same."""
+"""Read inputs at an address: list their files, open them, and get a version that shows later whether they changed."""
 
 import difflib
 import glob
@@ -15,13 +15,13 @@ from actkit.remote.url import as_url, is_web, public, scheme_of
 from actkit.remote.web import WebFile
 
 NEAR = 5
-"""Names that an error lists."""
+"""Most names that an error lists."""
 LINES = 5 << 20
-"""Bytes that are asked for at a time of a file that is read from its beginning to its end."""
+"""Bytes of a request for a file that is read from beginning to end."""
 
 
 class _Explained(io.RawIOBase):
-    """A file whose errors are sentences, wherever they happen."""
+    """A file whose reading and seeking raise `explained` errors."""
 
     def __init__(self, raw: Any, url: str) -> None:
         self._raw, self._url = raw, url
@@ -52,7 +52,7 @@ class _Explained(io.RawIOBase):
 
 @contextmanager
 def remote_bytes(url: str, seeks: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file, whose bytes are fetched as they are read; `seeks` is for a reader that needs few of them.
+    """Open a file whose bytes are fetched as they are read; `seeks` turns off reading ahead, for readers of few bytes.
 
     Raises InputError, also while the file is read.
     """
@@ -71,7 +71,7 @@ def remote_bytes(url: str, seeks: bool = False) -> Iterator[IO[bytes]]:
 
 
 def remote_files(url: str) -> list[str] | None:
-    """The addresses of the files that a folder or a pattern means, sorted; None for a single file.
+    """List the addresses of the files of a folder or a pattern, sorted; None for a single file.
 
     A web address is always a single file. Raises InputError where nothing is there.
     """
@@ -92,7 +92,7 @@ def remote_files(url: str) -> list[str] | None:
 
 
 def missing(url: str) -> InputError:
-    """The error for a missing file: it lists near names in the folder, or says that there is no such bucket."""
+    """Make the error for a missing file: it lists near names in the folder, or says that there is no such bucket."""
     shown = public(url)
     if is_web(url):
         return InputError(f"{shown}: no such file (404)", "check the address")
@@ -115,7 +115,7 @@ def missing(url: str) -> InputError:
 
 
 def version_of(url: str) -> dict[str, Any]:
-    """The version of a file, which shows later whether it is still the same: bytes, and ETag, revision or time."""
+    """Get the version of a file, which shows later whether it changed: bytes, and ETag, revision or time."""
     with explained(url):
         if is_web(url):
             with WebFile(as_url(url)) as file:

@@ -1,4 +1,4 @@
-"""Objects of a store: put whole, listed, removed. What fails for a moment is tried again."""
+"""Put, list and remove objects of a store. A failure that may pass is tried again."""
 
 import time
 from collections.abc import Callable
@@ -12,26 +12,26 @@ from actkit.remote.file_system import file_system
 from actkit.remote.url import kind_of
 
 PAUSES = (0.5, 2.0, 5.0)
-"""Seconds between two tries to put an object, when the store or the network fails."""
+"""Seconds between tries to put or remove an object, when the store or the network fails."""
 
 
 def put_file(url: str, path: Path, pauses: tuple[float, ...] = PAUSES) -> None:
-    """Put a file as one object, which is there whole or not at all. Raises WriteError."""
+    """Put a file as an object, which is there whole or not at all. Raises WriteError."""
     _tried(url, lambda system, key: system.put_file(str(path), key, **_overwriting(url)), pauses)
 
 
 def put_text(url: str, text: str) -> None:
-    """Put a text as one object. Raises WriteError."""
+    """Put a text as an object. Raises WriteError."""
     _tried(url, lambda system, key: system.pipe_file(key, text.encode(), **_overwriting(url)))
 
 
 def _overwriting(url: str) -> dict[str, Any]:
-    """Arguments of fsspec that let an object be there already: adlfs alone has to be told."""
+    """Arguments of fsspec to overwrite an object: only adlfs needs any."""
     return {"overwrite": True} if kind_of(url) == "az" else {}
 
 
 def put_new(url: str, text: str) -> bool:
-    """Put an object where there is none; returns whether there was none. Raises WriteError."""
+    """Put an object unless there is one; return whether it was put. Raises WriteError."""
     with explained(url, WriteError):
         system, key = file_system(url)
         try:
@@ -47,9 +47,9 @@ def put_new(url: str, text: str) -> bool:
 
 
 def files_at(url: str) -> dict[str, int]:
-    """Every object below an address: path from there → bytes. Raises WriteError where it cannot be listed.
+    """List every object below an address: relative path → bytes. Raises WriteError where that fails.
 
-    A bucket that is not there is an error; a folder that is not there is an empty one.
+    A missing bucket is an error too; a missing folder is an empty one.
     """
     with explained(url, WriteError):
         system, key = file_system(url)
@@ -66,12 +66,12 @@ def files_at(url: str) -> dict[str, int]:
                 raise WriteError(f"{url}: there is no bucket {bucket}", "check its name, or make it first") from error
     start = f"{key.rstrip('/')}/"
     files = {str(name).removeprefix(start): about for name, about in sorted(found.items())}
-    # A console makes an object for a folder that ends in a slash.
+    # For a folder, a store's web console makes an object whose name ends in a slash.
     return {name: int(file["size"] or 0) for name, file in files.items() if name and not name.endswith("/")}
 
 
 def remove(url: str) -> None:
-    """Remove an object, where there is one. Raises WriteError."""
+    """Remove an object, if there is one. Raises WriteError."""
 
     def remove(system: Any, key: str) -> None:
         with suppress(FileNotFoundError):
@@ -81,7 +81,7 @@ def remove(url: str) -> None:
 
 
 def _tried(url: str, act: Callable[[Any, str], None], pauses: tuple[float, ...] = PAUSES) -> None:
-    """Call `act` with the file system and the object's key in it, again after each pause while that may help."""
+    """Call `act` with the file system and the object's key; on an error that may pass, again after each pause."""
     for pause in (*pauses, None):
         try:
             system, key = file_system(url)

@@ -1,4 +1,4 @@
-"""Addresses of files elsewhere: their schemes, and the part of them that a file, a log or an error may repeat."""
+"""Addresses of remote files: their schemes, and the part of them that a file, a log or an error may repeat."""
 
 import re
 import urllib.parse
@@ -17,52 +17,52 @@ SCHEMES = {
 }
 """Scheme of an address → the package that reads files there."""
 KINDS = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
-"""Scheme of an address → the usual scheme of the same kind of store."""
+"""Scheme of an address → the usual scheme for that kind of store."""
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 """Schemes of stores that a run can be written to."""
 FEATURE_PAGES = "https://neuronpedia.org"
-"""Where features of SAEs have pages."""
+"""The site with pages of SAE features."""
 READABLE = "s3://, gs://, az://, hf:// and https://"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
-"""`s3://…`, also as a path, which has one of the two slashes; `C:/` is none."""
+"""`s3://…`, also as a path, which keeps one of the two slashes; `C:/` does not match."""
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/@\s:]*:[^/@\s]*@|((?:https?|s3a?|gc?s|hf):/{1,2})[^/@\s]+@")
 VALUE = re.compile(r"([?&]([\w.~%-]+)=)[^&\s'\"]+?(?=[:,;.)\]]*(?:[\s'\"&]|$))")
-"""In a text: the user and password of an address, and the values of its query. An address may have blanks in it."""
+"""`USER` and `VALUE` find, in a text, user and password of an address, and values of its query."""
 PLAIN = ("download", "raw", "dl", "format", "version", "versionid", "rev", "revision", "ref", "page", "split", "config")
-"""Keys of a query whose values are no secret; every other value may be a signature."""
+"""Keys of a query whose values are no secrets; any other value may be a signature."""
 
 
 def scheme_of(where: str) -> str | None:
-    """`s3` of `s3://bucket/x`, and of a path that was made of it; None for a local name and an unknown scheme."""
+    """The scheme of an address, or of a path made of it, such as `s3`; None for a local name or an unknown scheme."""
     found = URL.match(where)
     return found[1].lower() if found and found[1].lower() in SCHEMES else None
 
 
 def kind_of(where: str) -> str:
-    """The kind of store that an address is of, `az` for instance, by its usual scheme; empty for a local name."""
+    """The kind of store of an address, by its usual scheme, such as `az`; empty for a local name."""
     scheme = scheme_of(where) or ""
     return KINDS.get(scheme, scheme)
 
 
 def is_web(where: str) -> bool:
-    """Whether an address is one of the web, whose path ends before `?`."""
+    """Whether an address is of the web (http or https)."""
     return scheme_of(where) in ("http", "https")
 
 
 def as_url(where: str) -> str:
-    """The address with both slashes and its scheme in small letters, however it came through a path."""
+    """The address with both slashes, of which a path keeps one, and with its scheme in lower case."""
     found = URL.match(where)
     return where if found is None else f"{found[1].lower()}://{where[found.end() :]}"
 
 
 def file_name(where: str) -> str:
-    """The address as far as its name says what the file is: without the query of a web address, its `%20` undone."""
+    """The address without the query of a web address, and with `%20` decoded, so that its end is the file's name."""
     return urllib.parse.unquote(re.split("[?#]", where, maxsplit=1)[0]) if is_web(where) else where
 
 
 def public(where: str) -> str:
-    """The part of an address that may be repeated: no user, password or signature. A local name stays as it is."""
+    """The address without user, password or signature, so that it may be shown. A local name stays as it is."""
     if scheme_of(where) is None:
         return where
     head, mark, query = where.partition("?") if is_web(where) else (where, "", "")
@@ -76,7 +76,7 @@ def public(where: str) -> str:
 
 
 def publicly(text: str) -> str:
-    """A text, such as an error's, with nothing of any address in it that `public` would not repeat."""
+    """A text, such as an error's, in which each address has lost its user, password and signature."""
     if ADDRESS.search(text) is None:
         return text
     text = USER.sub(lambda found: f"{found[1] or found[2]}***@", text)

@@ -1,7 +1,7 @@
-"""A file of the web, read as a file: from its beginning in one request, elsewhere by ranges where the server has them.
+"""Read a file of the web: from its beginning in one request, elsewhere by range requests if the server takes them.
 
-Where an answer breaks off, the rest is asked for again, if the server says that the file is still the same. A server
-without ranges sends its file from beginning to end; seeking in it copies the file to a temporary one first.
+If an answer breaks off, the rest is requested again, as long as the server's ETag stays the same. A server without
+ranges sends a file from beginning to end; so `seek` first copies such a file to a temporary one.
 """
 
 import base64
@@ -17,18 +17,18 @@ from actkit.errors import InputError
 from actkit.remote.url import public
 
 PATIENCE = 10
-"""Seconds that a server may be silent."""
+"""Seconds to wait for a silent server."""
 TRIES = 3
-"""How often one place of a file is asked for."""
+"""Most requests for the same place of a file."""
 BLOCK = 1 << 20
 SAFE = "%/:=&?~#+!$,;'@()*[]|"
-"""Characters of an address that are sent as they are; others are escaped."""
+"""Characters of an address that are sent as they are; others become escapes."""
 AHEAD = 1 << 16
-"""Bytes that are read over rather than asked for anew."""
+"""Most bytes that a seek forward reads over instead of making a new request."""
 
 
 class WebFile(io.RawIOBase):
-    """One file, read-only. Raises FileNotFoundError where there is none, and what `urllib` raises otherwise."""
+    """A read-only file. Raises FileNotFoundError where there is none, InputError if it changes, errors of `urllib`."""
 
     def __init__(self, url: str) -> None:
         self.url, self._at = url, 0
@@ -42,19 +42,19 @@ class WebFile(io.RawIOBase):
         """Bytes; None where the server does not say."""
 
     def readable(self) -> bool:
-        """It is."""
+        """True: the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It is, with or without the server's help."""
+        """True, also where the server has no ranges."""
         return True
 
     def tell(self) -> int:
-        """The position of the next byte that is read."""
+        """The position of the next byte to be read."""
         return self._at if self._copy is None else self._copy.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte. The server is asked only once something is read there."""
+        """Move to a byte. A new request is made only by the next read."""
         if self._copy is None and (not self.has_ranges or self.size is None):
             start = [0, self._at, 0][whence] + offset
             if whence != io.SEEK_END and start == self._at:
@@ -74,7 +74,7 @@ class WebFile(io.RawIOBase):
         return start
 
     def readinto(self, buffer: Any) -> int:
-        """The next bytes. Raises InputError where the server breaks off again and again."""
+        """Read the next bytes. Raises InputError where the server breaks off again and again."""
         if self._copy is not None:
             data = self._copy.read(len(buffer))
         else:
@@ -84,7 +84,7 @@ class WebFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection and the temporary copy."""
         self._stop()
         if self._copy is not None:
             self._copy.close()
@@ -109,7 +109,7 @@ class WebFile(io.RawIOBase):
         raise InputError(f"{public(self.url)}: cut off after {self._at:,}{told} bytes", "try again, or fetch the file")
 
     def _begin(self, start: int) -> tuple[int, Any]:
-        """Ask for the bytes from `start` on; status and headers. Raises InputError for a file that has changed."""
+        """Request the bytes from `start` on; return status and headers. Raises InputError if the file has changed."""
         address, user = _addressed(self.url)
         request = urllib.request.Request(address, headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"})
         if user:
@@ -137,7 +137,7 @@ class WebFile(io.RawIOBase):
             self._body = None
 
     def _copied(self) -> None:
-        """Copy the whole file to a temporary one: the server sends no part of it."""
+        """Copy the whole file to a temporary one, since the server takes no range requests."""
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this file
         with WebFile(self.url) as whole:
             while block := whole.read(BLOCK):
@@ -153,7 +153,7 @@ def _size(headers: Any, has_ranges: bool) -> int | None:
 
 
 def _addressed(url: str) -> tuple[str, str]:
-    """The address without user and password, escaped, and those two as HTTP sends them."""
+    """The escaped address without user and password, and these two encoded for HTTP's Basic authorization."""
     parts = urllib.parse.urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     try:

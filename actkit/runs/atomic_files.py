@@ -1,6 +1,6 @@
-"""Files that are whole or not there: written under a name of their own, on disk before they are renamed.
+"""Write files whole or not at all: under a temporary name, synced to disk, then renamed.
 
-The sha256 that is taken while a file is written shows later whether it was damaged.
+The sha256, computed while a file is written, shows later whether the file was damaged.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from actkit.errors import writing
 from actkit.runs.json_file import is_regular
 
 TEMPORARY = ".actkit-{}.tmp"
-"""The name of a file while it is written: a short one, whatever it will be called, that no other process takes."""
+"""The name of a file while it is written: short, however long its final name, and unique to one write."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file as it was written."""
+    """Size and checksum of a file as it was written, and its rows if it is a table."""
 
     bytes: int
     sha256: str
@@ -31,9 +31,9 @@ class Written:
 
 
 class _Digested(io.BufferedIOBase):
-    """A file that is written from its beginning to its end, and digested meanwhile.
+    """A file that is written from its beginning to its end, and hashed meanwhile.
 
-    It cannot be sought in: a zip file then writes its sizes behind its members, so that no byte is written twice.
+    It has no seek: so a zip file writes sizes behind its members, and no byte is written twice.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -56,11 +56,10 @@ class _Digested(io.BufferedIOBase):
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
-    """Write a file that, under its name, is always whole: under a temporary one first, on disk before it is renamed.
+    """Write a file that is always whole under its name: under a temporary name first, synced before it is renamed.
 
-    `write` gets a file that can be written once through, but not sought in; its checksum is taken of what is written,
-    not of what a disk gives back. Raises WriteError, and what `write` raises of a file that it reads; the temporary
-    file does not stay.
+    `write` gets a file without seek. The checksum is of the bytes handed over, not of bytes read back from the disk.
+    Raises WriteError, and errors of `write` about a file that it reads; the temporary file is removed then.
     """
     temporary = path.with_name(TEMPORARY.format(secrets.token_hex(6)))
     with writing(path, own=(temporary, path, path.parent)):
@@ -81,12 +80,12 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Written:
 
 
 def write_text(path: Path, text: str) -> Written:
-    """Write a text file, whole or not at all; half a character as its escape, as JSON has it. Raises WriteError."""
+    """Write a text file, whole or not at all; a lone surrogate becomes its escape, as in JSON. Raises WriteError."""
     return write_whole(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
 
 
 def sync(path: Path) -> None:
-    """Have a file or a directory on disk before anything that relies on it."""
+    """Wait until a file or a directory is on disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,17 +100,17 @@ def of_file(path: Path) -> str:
 
 
 def of_facts(facts: Mapping[str, Any]) -> str:
-    """sha256 of facts as JSON with sorted keys, which a manifest states of itself."""
+    """sha256 of facts as JSON with sorted keys: the `sha256` that a manifest has of itself."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def difference(path: Path, size: int, sha256: str) -> str | None:
-    """The difference between a file and what was written, in a few words; None where there is none."""
+    """Describe how a file differs from the `size` and `sha256` that were written; None where it does not."""
     if not is_regular(path):
         return "no regular file" if path.exists() else "missing"
     found = path.stat().st_size
     if found != size:
-        said = f"{size:,}" if isinstance(size, int) else f"{size!r:.40}"  # a manifest of others' making says anything
+        said = f"{size:,}" if isinstance(size, int) else f"{size!r:.40}"  # a manifest of others may say anything
         return f"{found:,} bytes, but {said} were written"
     try:
         return None if of_file(path) == sha256 else "its bytes are not those that were written (sha256 differs)"

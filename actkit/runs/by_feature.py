@@ -1,8 +1,8 @@
-"""One SAE feature of a finished run: every position at which it is active.
+"""Read every position of a finished run at which one SAE feature is active.
 
-`feature_positions` has them by feature. The metadata of its row groups says which features they hold, so that one
-feature is read without the others. A run without that table is read whole, part by part. A run that has pooled features
-alone gives the position at which the feature is strongest in each text.
+The table `feature_positions` is sorted by feature, and the metadata of its row groups has their ranges of features, so
+other features are not read. In a run without that table, all features are read, part by part. Where only pooled
+features are stored, the result has the position of each text at which the feature is strongest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,9 @@ COLUMNS = ("sequence_id", "position", "activation")
 
 
 def positions_of_feature(run: Path, sae: str, feature: int, sequences: Sequence[int] | None = None) -> pa.Table:
-    """sequence_id, position and activation of a feature, in that order; empty where it is nowhere active.
+    """Return sequence_id, position and activation of a feature, in that order; empty where it is nowhere active.
 
-    With `sequences` those of some sequences at least: what has none of them is not read.
+    With `sequences`, row groups of `feature_positions` without any of them are skipped; other rows may come too.
     """
     wanted = None if sequences is None else np.unique(np.array(sequences, dtype=np.int64))
     if parts(run, "feature_positions"):
@@ -41,7 +41,7 @@ def positions_of_feature(run: Path, sae: str, feature: int, sequences: Sequence[
 def _of_part(part: Path, sae: str, feature: int, wanted: npt.NDArray[np.int64] | None) -> Iterator[pa.Table]:
     chosen = []  # row groups, each of one SAE, and whether all of its rows are of the feature
     for group, (saes, ids, sequences) in enumerate(ranges_of(part, "sae", "feature_id", "sequence_id")):
-        if saes is None or ids is None or sequences is None:  # it is empty
+        if saes is None or ids is None or sequences is None:  # the row group is empty
             continue
         has_any = wanted is None or any_within(wanted, *sequences)
         if has_any and saes[0] == sae and ids[0] <= feature <= ids[1]:
@@ -60,7 +60,7 @@ def _searched(table: pa.Table, feature: int) -> pa.Table:
     owner = np.searchsorted(np.cumsum(lengths), at, side="right")
     if "position" in table.column_names:
         positions = table["position"].to_numpy()[owner]
-    else:  # of pooled features: where each is strongest
+    else:  # pooled: the position at which each feature is strongest
         positions = pc.list_flatten(table["feature_positions"]).to_numpy()[at]
     columns = {"sequence_id": table["sequence_id"].to_numpy()[owner], "position": positions, "activation": values[at]}
     return pa.table(columns)

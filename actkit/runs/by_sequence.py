@@ -1,6 +1,6 @@
-"""Read one sequence of a finished run from position 0 on: its text, its tokens as boxes of that text, its rows.
+"""Read sequences of a finished run from position 0 on: text, tokens as boxes of that text, and rows.
 
-Only parts that hold the sequence, or one that it continues, are read: a part's metadata says which ids it has.
+Only row groups that may hold the sequence, or one that it continues, are read: their metadata has the range of ids.
 """
 
 from bisect import bisect_left
@@ -29,9 +29,9 @@ class Box:
 
     first: int
     last: int
-    """Positions, both included."""
+    """`first` and `last` are positions, both included."""
     text: str
-    """Of the sequence's text; a special token without characters there has its name."""
+    """Its part of the sequence's text; for a special token without characters, the token's name."""
     role: str | None = None
     is_special: bool = False
 
@@ -42,25 +42,25 @@ class TokenizedText:
 
     row: dict[str, Any]
     tokens: tuple[dict[str, Any], ...] = field(repr=False)
-    """Rows of `tokens`, those of the sequences that it continues included; spans count in `row["text"]`."""
+    """Rows of `tokens`, including those of the sequences that it continues; spans are places in `row["text"]`."""
 
     @property
     def path(self) -> list[int]:
-        """Ids of the sequence and of those that it continues, as far as tokens of theirs are here, nearest first."""
+        """Ids of the sequence and of those that it continues and has tokens of, nearest first."""
         return list(dict.fromkeys([self.row["sequence_id"], *(own["sequence_id"] for own in reversed(self.tokens))]))
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """The tokens, those that share a character joined; together the boxes are the whole text."""
+        """The boxes of the tokens, joined where they share a character; no text before the last token's end is lost."""
         return tuple(_boxes(self.row["text"] or "", self.tokens))
 
 
 def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
-    """Some sequences by id. Raises RunError for an id that the run does not have."""
+    """Read the sequences with the ids `wanted`, by id. Raises RunError for an id that the run does not have."""
     ids = sorted(set(wanted))
     known: dict[int, dict[str, Any]] = {}
     ahead = set(ids)
-    while ahead:  # of sequences that others continue, the rows are read after theirs
+    while ahead:  # then the parents of the rows just read
         found = {row["sequence_id"]: row for row in rows_of_sequences(run, "sequences", sorted(ahead))}
         known |= found
         ahead = {row["parent_id"] for row in found.values()} - {None} - known.keys()
@@ -73,7 +73,7 @@ def sequences_of(run: Path, wanted: Iterable[int]) -> dict[int, TokenizedText]:
 
 
 def sequences_of_part(run: Path, part: Path) -> Iterator[TokenizedText]:
-    """The sequences of one part of `sequences`, in order; those that they continue are of the same part."""
+    """Read the sequences of one part of `sequences`, in order; their parents are in the same part."""
     rows = {row["sequence_id"]: row for row in part_of(run, "sequences", part).to_pylist()}
     own = _by_sequence(part_of(run, "tokens", part, OWN).to_pylist())
     for sequence_id in rows:
@@ -90,13 +90,13 @@ def _by_sequence(tokens: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, A
 def tokens_along(
     rows: dict[int, dict[str, Any]], own: dict[int, list[dict[str, Any]]], sequence: int
 ) -> Iterator[dict[str, Any]]:
-    """The tokens of a sequence and of those it continues, by position; spans count in the sequence's own text.
+    """The tokens of a sequence and of those it continues, by position; spans are places in the sequence's text.
 
-    `rows` of `sequences` and the sequences' `own` tokens, or some of them, by id.
+    `rows` of `sequences`, and the sequences' `own` tokens or some of them, both by id.
     """
     path = path_of(sequence, rows)
     by_position: dict[int, dict[str, Any]] = {}
-    for sequence_id in reversed(path):  # a later sequence begins at its `start`, and has the last word from there on
+    for sequence_id in reversed(path):  # a later sequence replaces tokens from its `start` on
         offset = rows[sequence_id]["char_offset"] or 0
         for token in own.get(sequence_id, ()):
             start, end = token["char_start"] - offset, token["char_end"] - offset
@@ -113,7 +113,7 @@ def _boxes(text: str, tokens: Sequence[dict[str, Any]]) -> Iterator[Box]:
             last += 1
             end = max(end, tokens[last]["char_end"])
         token = tokens[first]
-        # What no token covers goes with the token after it, so that nothing of the text is left out.
+        # Characters without a token belong to the next token's box, so that none is lost.
         shown = text[done:end] if end > done else token["token"] if token["is_special"] else ""
         yield Box(token["position"], tokens[last]["position"], shown, token["role"], bool(token["is_special"]))
         first, done = last + 1, max(done, end)
@@ -122,14 +122,14 @@ def _boxes(text: str, tokens: Sequence[dict[str, Any]]) -> Iterator[Box]:
 def rows_of_sequences(
     run: Path, table: str, wanted: Sequence[int], columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows that belong to some sequences, in order; [] where the run has no such table."""
+    """Read the rows of the sequences `wanted`, in order; [] where the run has no such table."""
     return [row for group in tables_of_sequences(run, table, wanted, columns) for row in group.to_pylist()]
 
 
 def tables_of_sequences(
     run: Path, table: str, wanted: Sequence[int], columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """The rows that belong to some sequences, whose ids ascend; a table a row group that has any."""
+    """Read the rows of the sequences `wanted`, which ascend: a table for each row group that has any."""
     if not len(wanted):
         return
     ids = pa.array(wanted, type=pa.int64())
@@ -152,13 +152,13 @@ def parts_of_sequence(run: Path, table: str, sequence: int) -> list[Path]:
 
 
 def any_within(ascending: Sequence[int] | npt.NDArray[np.int64], first: int, last: int) -> bool:
-    """Whether one of some ids is from `first` to `last`."""
+    """Whether any of the `ascending` ids is between `first` and `last`, both included."""
     at = bisect_left(ascending, first)
     return at < len(ascending) and bool(ascending[at] <= last)
 
 
 def sequence_of_record(run: Path, record: int | None) -> int | None:
-    """The first sequence of a record, or of the run, that none continues; None where there is none."""
+    """Return the first sequence of a record, or of the run, that no other continues; None where there is none."""
     for part in parts(run, "sequences"):
         if record is not None and not any(low <= record <= high for low, high in _ids(part, "record_id")):
             continue
@@ -172,21 +172,21 @@ def sequence_of_record(run: Path, record: int | None) -> int | None:
 
 
 def _ids(part: Path, column: str = "sequence_id") -> list[tuple[int, int]]:
-    """First and last number of a column in each row group."""
+    """Smallest and largest value of a column in each row group; (0, -1) where the metadata has none."""
     return [ends or (0, -1) for (ends,) in ranges_of(part, column)]
 
 
 def text_of(chunks: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a document, of rows of `sequences`; a character that two chunks share is in both, and counts once."""
+    """Join the texts of a document's chunks, rows of `sequences`; a character that two chunks share counts once."""
     ends = [chunk["char_offset"] for chunk in chunks[1:]]
     pieces = [chunk["text"][: end - chunk["char_offset"]] for chunk, end in zip(chunks, ends, strict=False)]
     return "".join([*pieces, *(chunk["text"] for chunk in chunks[-1:])])
 
 
 def shards_of(run: Path, part: Path, record_id: int) -> list[Path] | None:
-    """The parts of `sequences` that hold a document, in order; `part` is one of them.
+    """Find the parts of `sequences` that hold a document, in order; `part` is one of them.
 
-    None where the run does not have all of them, because it is not finished.
+    None where the run does not have all of them yet.
     """
     found = [part]
     while _goes_on(found[0], record_id):
@@ -206,7 +206,7 @@ def _goes_on(part: Path, record_id: int) -> bool:
 
 
 def _ends(run: Path, part: Path) -> bool:
-    """Whether the last record of a part is there to its end, as the shard's manifest says; where it cannot, it is."""
+    """Whether the part has its last record to the end, by the shard's manifest; True where that cannot be read."""
     try:
         return manifest.read(run / SHARDS / f"{part.stem}.json").end.within == 0
     except (OSError, ValueError):

@@ -1,7 +1,6 @@
-"""`README.md` of a run: a dataset card, by which `datasets.load_dataset("runs/x", "features")` finds each table.
+"""`README.md` of a run: a dataset card, with which `datasets.load_dataset("runs/x", "features")` finds each table.
 
-Its last line is a checksum of the rest. It tells a card that somebody edited, which is never removed, from one that
-actkit made.
+Its last line is a checksum of the rest. By it actkit knows a card that somebody edited, and never removes that.
 """
 
 import hashlib
@@ -12,11 +11,11 @@ from typing import Any
 
 SEALED = "<!-- made by actkit, sha256 "
 DEFAULT = "sequences"
-"""The table that is loaded where none is named."""
+"""The table that `datasets` loads where the caller names none."""
 SHOWN = ("features", "pooled_features", "activations", "effects", "directions")
-"""Tables for the example, which takes the first that the run has."""
+"""Tables for the example of the card, which takes the first that has rows."""
 UNSAID = ("out", "device", "batch_tokens", "shard_sequences", "shard_mb", "verify")
-"""Options that change no row."""
+"""Options that the card does not list, since they change no row."""
 ABOUT = {
     "sequences": "one row a text that was run: where it came from, its length, its side or label, and the text",
     "tokens": "one row a token: its id, its text and where that stands, its role, whether it is special",
@@ -48,10 +47,10 @@ ABOUT = {
 
 
 def card(facts: Mapping[str, Any], licence: str | None = None, name: str | None = None) -> str:
-    """The card of a run of which `run.json` holds `facts`, to the byte the same for the same run.
+    """Make the card of a run with these `facts` (`run.json`); the same facts give the same bytes.
 
-    `licence` is one of the hub's identifiers: actkit knows neither the model's nor the texts' and states none of its
-    own. `name` is what the dataset is called where it can be loaded; without one, the run's directory is meant.
+    `licence` is one of the hub's identifiers; without it the card states none, since actkit knows neither the model's
+    nor the texts'. `name` is the dataset's name on the hub; without it the example loads the run's directory.
     """
     tables = {table: about for table, about in facts["tables"].items() if about["parts"]}
     text = "\n".join([*_front_matter(facts, tables, licence), "", *_body(facts, tables, licence, name), ""])
@@ -59,12 +58,12 @@ def card(facts: Mapping[str, Any], licence: str | None = None, name: str | None 
 
 
 def sealed(text: str) -> str:
-    """A card of this text, told from one that somebody wrote in by its last line."""
+    """Add the last line, with the checksum, to the text of a card."""
     return f"{text}{SEALED}{hashlib.sha256(text.encode()).hexdigest()} -->\n"
 
 
 def is_own(path: Path) -> bool:
-    """Whether the file is a card as actkit made it: nobody has written in it."""
+    """Whether the file is a card as actkit made it, which nobody has edited."""
     try:
         return is_own_text(path.read_bytes())
     except OSError:
@@ -78,13 +77,13 @@ def is_own_text(data: bytes) -> bool:
 
 
 def _front_matter(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | None) -> list[str]:
-    # JSON's texts are YAML's too, whatever is in them.
+    # A string in JSON is a string in YAML too, whatever it holds.
     lines = ["---", f"pretty_name: {json.dumps(_title(facts))}"]
     lines += [f"license: {json.dumps(licence)}"] if licence else []
     lines += ["tags:", *(f"- {tag}" for tag in ("actkit", "interpretability", "activations"))]
     lines += ["- sparse-autoencoder"] if facts.get("saes") else []
     lines += ["configs:"]
-    for table in (table for table, about in tables.items() if about["rows"]):  # `datasets` loads none without rows
+    for table in (table for table, about in tables.items() if about["rows"]):  # `datasets` loads no table without rows
         lines += [f"- config_name: {table}", f"  data_files: {table}/part-*.parquet"]
         lines += ["  default: true"] if table == DEFAULT else []
     return [*lines, "---"]
@@ -150,7 +149,7 @@ def _body(facts: Mapping[str, Any], tables: Mapping[str, Any], licence: str | No
 
 
 def _options(facts: Mapping[str, Any]) -> list[str]:
-    """Options that say something; of what is on somebody's disk the name alone."""
+    """Options that are set and change rows; of a local path only the last part."""
     said = {key: value for key, value in facts.get("options", {}).items() if key not in UNSAID}
     given = {key: value for key, value in said.items() if value not in (None, False)}
     paths = {key for key, value in given.items() if str(value).startswith(("/", "~", "./", "../"))}
@@ -158,5 +157,5 @@ def _options(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _code(text: Any) -> str:
-    """A text that ends neither a line nor a code span of Markdown."""
+    """Replace in a text all characters that end a line, a code span or a table cell of Markdown; 200 characters."""
     return " ".join(str(text).replace("`", "'").replace("|", "¦").split())[:200]

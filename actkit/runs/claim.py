@@ -19,21 +19,21 @@ from actkit.runs.lock import LOCK
 from actkit.runs.lock_owner import Owner, this_process
 
 TOUCHED, STALE = 30.0, 120.0
-"""Seconds after which a claim is touched, and after which one that was not is nobody's."""
+"""Seconds after which the writer touches its claim, and after which an untouched claim has expired."""
 SETTLED = 1.0
-"""Seconds after which the last of those that took the same claim over knows that it was the last."""
+"""Seconds to wait after taking over an expired claim: the last of several processes that do so keeps it."""
 MINE = secrets.token_hex(8)
 """Marks this process's claims."""
 
 
 def touch(run: str) -> None:
-    """Say that this process still writes the run. Raises WriteError."""
+    """Renew the claim of this process. Raises WriteError."""
     store.put_text(f"{run}/{LOCK}", _claim())
 
 
 @contextmanager
 def claimed(run: str) -> Iterator[None]:
-    """Hold the place of a run in a store. Raises RunError where another process does not let go of it."""
+    """Hold the claim on a run in a store, and remove it at the end. Raises RunError where another process holds it."""
     take(run)
     try:
         yield
@@ -43,7 +43,7 @@ def claimed(run: str) -> Iterator[None]:
 
 
 def take(run: str) -> None:
-    """Claim the place. Raises RunError where another process does not let go of it."""
+    """Claim a run in a store. Raises RunError where another process holds it."""
     url = f"{run}/{LOCK}"
     if store.put_new(url, _claim()):
         return
@@ -51,7 +51,7 @@ def take(run: str) -> None:
     if _is_held(claim):
         raise _in_use(run, claim)
     store.put_text(url, _claim())
-    time.sleep(SETTLED)  # nothing is put there on a condition: whoever came later has it
+    time.sleep(SETTLED)  # several processes may put theirs, and the last one keeps it
     claim = object_if_any(RemotePath(url))
     if claim.get("mine") != MINE:
         raise _in_use(run, claim)
@@ -63,9 +63,9 @@ def _in_use(run: str, claim: dict[str, Any]) -> RunError:
 
 
 def _is_held(claim: dict[str, Any]) -> bool:
-    """Whether whoever claimed the place may still write there.
+    """Whether the process of a claim may still write the run.
 
-    Of a process of this machine that is known; any other's claim is as good as it is young.
+    For a process of this machine, the kernel knows. Any other's claim holds for `STALE` seconds after its last touch.
     """
     here = this_process(flock=False)
     boot = str(claim.get("started")).partition(":")[0]

@@ -1,4 +1,4 @@
-"""A run at a glance: `run.json`, `config.yaml`, `fingerprint.json`, its version, and the first rows of every table."""
+"""Read the small files of a run (`run.json`, `fingerprint.json`), check its version, and read tables' first rows."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from actkit.runs.reader import parts
 from actkit.schemas import SCHEMA_VERSION
 
 LOOKED_AT, NAMED = 500, 3
-"""Entries of a folder among which runs are looked for, and runs that an error names."""
+"""Most entries of a folder that are searched for runs, and most runs that an error names."""
 
 
 def _beside(run: Path) -> str:
-    """The runs in the folder where one was looked for that is not there; empty where there is none."""
+    """The end of a hint: the other runs in the folder of a missing run; empty where there are none."""
     if isinstance(run, RemotePath):
         return ""
     try:
@@ -52,7 +52,7 @@ def facts_of(run: Path) -> dict[str, Any]:
 
 
 def metadata_of(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Metadata of every Parquet file of a run, which let each be read alone; `facts` is `run.json`."""
+    """Metadata of every Parquet file of a run, so that a file says what made it; `facts` is `run.json`."""
     model = facts["model"]
     return {
         "actkit.command": facts["command"],
@@ -64,25 +64,25 @@ def metadata_of(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def heads(run: Path, rows: int) -> Iterator[tuple[str, pa.Table]]:
-    """Each table's name and first `rows` rows, in the order in which `run.json` lists them."""
+    """Read the first `rows` rows of each table, in the order of `run.json`; yield name and rows."""
     for table in facts_of(run)["tables"]:
         for part in parts(run, table)[:1]:
             yield table, head(part, rows)
 
 
 def head(part: Path, rows: int) -> pa.Table:
-    """The first rows of a part; only those are read."""
+    """Read the first `rows` rows of a part, and no others."""
     with open_part(part) as file:
         first = next(file.iter_batches(batch_size=rows), None)
         return pa.Table.from_batches([first] if first is not None else [], file.schema_arrow)
 
 
 DIGEST = re.compile("[0-9a-f]{64}")
-"""Entries that identify a run and tell a reader nothing."""
+"""Values that identify something and tell a reader nothing."""
 
 
 def detected_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and text of each thing: the shape, what labels were taken for, whether the chat template was used."""
+    """Name and text of each detected fact: the shape, the meaning of labels, whether the chat template was used."""
     for name, value in facts.get("detected", {}).items():
         if isinstance(value, Mapping):
             yield name.replace("_", " "), labels_shown(value)
@@ -101,7 +101,7 @@ def labels_shown(meant: Mapping[str, Any]) -> str:
 
 
 def health_of(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and health on the run's tokens of each SAE, in words."""
+    """Name of each SAE, and its health on the run's tokens in words."""
     widths = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
     for row in facts.get("health", ()):
         if not row.get("n_tokens"):
@@ -121,10 +121,10 @@ STILL = "actkit show, export, plot and report read what they know of it, and any
 
 
 def check_age(run: Path, facts: Mapping[str, Any] | None = None) -> None:
-    """Raise RunError for a run of another schema version, which says who made it and what can still be done with it.
+    """Raise RunError for a run of another schema version; it names the version, and what still works.
 
-    `facts` are read from `run.json` where they are not given; what is no run, or is damaged, is left to whoever reads
-    it.
+    Reads `facts` from `run.json` where they are not given. Passes over a missing or damaged `run.json`, which its
+    readers report.
     """
     if facts is None:
         with suppress(RunError):
@@ -145,16 +145,16 @@ def check_age(run: Path, facts: Mapping[str, Any] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Begun:
-    """The fingerprint, which must be the same for the run to be continued, and the processes that wrote it so far."""
+    """The contents of `fingerprint.json`: a run continues only with the same fingerprint."""
 
     fingerprint: Mapping[str, Any]
     replaces: bool
-    """Whether it is to take the place of a finished run."""
+    """Whether the run will replace a finished one."""
     sessions: Sequence[Mapping[str, Any]]
-    """When, where and with what each of the processes began that wrote it."""
+    """For each process that wrote the run: when, where and with which versions it began."""
 
     def text(self) -> str:
-        """The text of its file."""
+        """The text of `fingerprint.json`."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -164,7 +164,7 @@ def read_begun(run: Path) -> Begun:
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The keys at which two fingerprints differ, by name."""
+    """The keys at which two fingerprints differ, sorted."""
     return [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
 
 

@@ -1,8 +1,8 @@
-"""Vectors straight from the pages of a Parquet file, as fast as memory is copied.
+"""Read vectors straight from the pages of a Parquet file, as fast as memory is copied.
 
-actkit stores vectors plainly: no compression, no dictionary, no nulls. What such a page holds after two short runs of
-list levels is the array itself. Arrow decodes the levels value by value all the same, which costs several times what
-copying does. So the pages' headers are read here, and where a page is anything else, Arrow does it.
+actkit stores vectors plainly: no compression, no dictionary, no nulls. Such a page holds two short runs of list levels
+and then the array itself. Arrow still decodes the levels value by value, which takes several times as long as copying.
+So this module reads the pages' headers and copies plain pages; for any other page the caller uses Arrow.
 
 Source: the Parquet format's specification (data pages of version 1, headers in Thrift's compact protocol).
 """
@@ -22,18 +22,18 @@ from actkit.runs.thrift import Compact
 DATA_PAGE, PLAIN = 0, 0
 TYPE, COMPRESSED_SIZE, DATA_HEADER = 1, 3, 5
 N_VALUES, ENCODING = 1, 2
-"""Fields of the headers, by their numbers in the specification."""
+"""Fields of the headers, and values of them, by their numbers in the specification."""
 LONGEST = 1 << 12
-"""Bytes of a page's header."""
+"""Most bytes of a page's header."""
 KINDS: dict[str, np.dtype[Any]] = {"FLOAT": np.dtype("<f4"), "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2")}
 
 
 def vectors(path: Path, metadata: pq.FileMetaData, group: int, column: str) -> npt.NDArray[Any] | None:
     """[n * width] float32 or float16: the values of a list column in one row group; None where they are not plain.
 
-    None too for a damaged file: Arrow knows how to say so.
+    None for a damaged file too, of which Arrow then says what is wrong.
     """
-    if isinstance(path, RemotePath):  # which cannot be mapped into memory
+    if isinstance(path, RemotePath):  # a remote file cannot be mapped into memory
         return None
     found = _chunk(metadata.row_group(group), column)
     try:
@@ -52,12 +52,12 @@ def _copied(path: Path, about: Any, kind: np.dtype[Any]) -> npt.NDArray[Any] | N
                 return None
             values[done : done + len(page)] = page
             done += len(page)
-            del page  # the file cannot be unmapped while an array looks at it
+            del page  # the file cannot be unmapped while an array refers to it
     return values if done == len(values) else None
 
 
 def _chunk(group: Any, column: str) -> tuple[Any, np.dtype[Any]] | None:
-    """What the metadata says of the column, and its numbers' type; None where Arrow is needed to read it."""
+    """The metadata of the column, and the type of its numbers; None where only Arrow can read it."""
     for number in range(group.num_columns):
         about = group.column(number)
         if about.path_in_schema.partition(".")[0] == column:
@@ -69,7 +69,7 @@ def _chunk(group: Any, column: str) -> tuple[Any, np.dtype[Any]] | None:
 
 
 def _pages(mapped: mmap.mmap, at: int, end: int, kind: np.dtype[Any]) -> Iterator[npt.NDArray[Any] | None]:
-    """The values of each data page; None for one that holds anything but plain values and their levels."""
+    """The values of each data page; None, and the end, at a page that is not plain values after their levels."""
     while at < end:
         reader = Compact(mapped[at : at + LONGEST])
         header = reader.struct()
@@ -82,7 +82,7 @@ def _pages(mapped: mmap.mmap, at: int, end: int, kind: np.dtype[Any]) -> Iterato
         for _ in ("repetition levels", "definition levels"):
             first += 4 + int.from_bytes(mapped[first : first + 4], "little")
         n = data.get(N_VALUES)
-        # Were there nulls, or empty lists, there would be fewer values than levels.
+        # With nulls or empty lists there are fewer values than levels, and the sizes do not agree.
         if not isinstance(size, int) or not isinstance(n, int) or n <= 0 or at + size - first != n * kind.itemsize:
             yield None
             return

@@ -1,4 +1,4 @@
-"""A JSON object read from a file that anybody may have made: bounded in memory, and never waiting for a pipe."""
+"""Read a JSON object from a file that anybody may have made: memory is bounded, and a pipe is not waited for."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from typing import Any
 from actkit.remote.path import RemotePath
 
 MOST = 64 << 20
-"""Bytes of a JSON file that is read: the last manifest of a run of 400,000 files has as many."""
+"""Most bytes of a JSON file: those of the last manifest of a run of 400,000 files."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises OSError where there is no regular file that can be read, ValueError where it holds no JSON object or is
     larger than `MOST`.
@@ -23,7 +23,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_entries(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Some entries of the JSON object in a file (name → kind). Raises as `read_object`, and ValueError for others."""
+    """Read the entries `kinds` (name → type) of a JSON file. Raises as `read_object`, and ValueError for others."""
     facts = read_object(path)
     if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
         raise ValueError("other entries")
@@ -31,7 +31,7 @@ def read_entries(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
 
 
 def object_if_any(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where `read_object` cannot read one."""
+    """Read the JSON object in a file; empty where `read_object` cannot read it."""
     try:
         return read_object(path)
     except (OSError, ValueError):
@@ -39,7 +39,7 @@ def object_if_any(path: Path) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object that is spelled by `data`. Raises ValueError where it is none."""
+    """Parse `data` as a JSON object. Raises ValueError for anything else."""
     try:
         found = json.loads(data)
     except RecursionError as error:
@@ -50,7 +50,7 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a regular file. Raises OSError for what is none, ValueError for more than `MOST` bytes."""
+    """Read a regular file. Raises OSError for anything else, ValueError for more than `MOST` bytes."""
     is_remote = isinstance(path, RemotePath)
     with path.open("rb") if is_remote else open(path, "rb", opener=_without_waiting) as file:
         if not (is_remote or stat.S_ISREG(os.fstat(file.fileno()).st_mode)):
@@ -62,12 +62,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; without O_NONBLOCK, opening a named pipe waits for whoever writes to it."""
+    """Open a file with O_NONBLOCK: without it, opening a named pipe waits for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def is_regular(path: Path) -> bool:
-    """Whether there is a regular file, links followed: reading anything else may wait, or never end."""
+    """Whether `path` is a regular file, links followed: reading anything else may wait, or never end."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):

@@ -1,13 +1,13 @@
-"""One process a run: a file in the run's directory that names its owner, and that its owner holds an `flock` on.
+"""The lock of a run, for one process at a time: a file that names its owner, and on which the owner holds an `flock`.
 
 1. The owner writes its process id, host, boot, start and namespace of process ids into a file of its own, takes an
-   `flock` on it where the file system has one, and links it to the lock's name: it is there whole, or not at all.
-2. Whoever finds a lock asks the kernel whether its `flock` is held. Held means that the owner lives, wherever it is.
-3. Where nobody holds it, or the file system has none, the owner's host, boot, namespace and start decide. What a
-   process cannot look at (another host's, or another namespace's without `flock`) holds until someone removes the lock.
-4. A dead owner's lock is removed by the one process that gets an `flock` on it, so that two never take it over.
+   `flock` on it where the file system has them, and links it to the lock's name: so the lock is never half written.
+2. Another process asks the kernel whether the `flock` is held. If so, the owner lives, on whichever host.
+3. If not, or without an `flock`, the owner's host, boot, namespace and start decide. A lock of a process that cannot be
+   looked at (on another host, or in another namespace without `flock`) holds until someone removes it.
+4. The one process that gets an `flock` on a dead owner's lock removes it, so that two never take it over.
 
-The library filelock keeps one process out as well, but does not say whom it keeps out for, which the error must.
+The library filelock excludes other processes too, but does not name the owner, which the error must.
 """
 
 import json
@@ -30,14 +30,14 @@ if sys.platform != "win32":
 
 LOCK = "lock"
 TRIES = 20
-"""Attempts to take a lock that others take and leave at the same time."""
+"""Attempts to take a lock that other processes take and release at the same time."""
 PAUSE = 0.02
 """Seconds between attempts."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's directory, which exists, and leave none behind.
+    """Hold the lock of a run's directory, which must exist, and remove it at the end.
 
     Raises RunError, naming process and host, where another process holds it.
     """
@@ -47,7 +47,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def holding(path: Path, what: Path, patience: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path` on `what`, and leave none behind.
+    """Hold the lock file `path` on `what`, and remove it at the end.
 
     Raises RunError, naming process and host, where another process still holds it after `patience` seconds.
     """
@@ -71,11 +71,11 @@ def holding(path: Path, what: Path, patience: float = 0.0) -> Iterator[None]:
 
 
 class TakenError(RunError):
-    """Another process works there."""
+    """Another process holds the lock."""
 
 
 def refuse_if_locked(folder: Path) -> None:
-    """Raise TakenError where another process works on a run: asked before a model is loaded."""
+    """Raise TakenError where another process holds the lock of a run; to be called before a model is loaded."""
     _refuse_if_held(folder / LOCK, folder)
 
 
@@ -92,7 +92,7 @@ def _refuse_if_held(path: Path, what: Path) -> None:
 def _acquire(path: Path, what: Path) -> int | None:
     """Create the lock; exactly one of several processes that try at once succeeds.
 
-    Returns the open file whose `flock` is held; None where there is none.
+    Returns the open file on which the `flock` is held; None without an `flock`.
     """
     own = path.with_name(f".{LOCK}-{secrets.token_hex(6)}")
     descriptor: int | None = None
@@ -134,12 +134,12 @@ def _has_links(own: Path) -> bool:
 
 
 def _put(own: Path, path: Path) -> None:
-    """Put a lock in place whole, so that nobody sees it half written; FileExistsError where there is one."""
+    """Link a written lock to its name, so that no process reads half of it. Raises FileExistsError."""
     try:
         os.link(own, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links: the name appears first, then what is in it
+    except OSError:  # without links the name appears first, and then the contents
         with path.open("xb") as file:
             file.write(own.read_bytes())
 
@@ -164,7 +164,7 @@ def _remove_dead(path: Path) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    """Remove a dead lock where no `flock` helps: of several processes only one can rename it."""
+    """Remove a dead lock without `flock`: of several processes only one can rename it."""
     aside = path.with_name(f".{LOCK}-{secrets.token_hex(6)}")
     with suppress(FileNotFoundError):
         path.rename(aside)
@@ -176,7 +176,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _flock(descriptor: int, exclusive: bool) -> bool | None:
-    """Take an `flock` without waiting; False where another has it, None where the file system has none."""
+    """Take an `flock` without waiting; False where another process holds it, None where the file system has none."""
     if sys.platform == "win32":
         return None
     try:
@@ -189,27 +189,27 @@ def _flock(descriptor: int, exclusive: bool) -> bool | None:
 
 
 def _is_held(path: Path) -> bool | None:
-    """Whether some process holds an `flock` on a lock; None where that cannot be asked."""
+    """Whether some process holds an `flock` on a lock; None where that cannot be found out."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None
     try:
-        free = _flock(descriptor, exclusive=False)  # shared, so that two who ask do not take each other for the owner
+        free = _flock(descriptor, exclusive=False)  # shared: two processes that ask at once are no owners
         return None if free is None else not free
     finally:
         os.close(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file is still the one of that name."""
+    """Whether the open file is still the file at `path`."""
     with suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False
 
 
 def _owner(path: Path) -> Owner | None:
-    """Who holds the lock; None where there is none, or none that can be read."""
+    """Read the owner of a lock; None where there is no lock, or it cannot be read."""
     try:
         owner = Owner(**read_object(path))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""The process that holds a lock, and whether it may still be alive, as far as another process can tell."""
+"""`Owner`: the process that holds a lock, and whether it may still be alive, as far as this process can tell."""
 
 import os
 import socket
@@ -15,9 +15,9 @@ class Owner:
     started: str | None
     """Boot and start of the process; None where the system does not say."""
     namespace: str | None = None
-    """Of process ids, as `/proc` names it: another one's ids mean other processes."""
+    """The namespace of process ids, as `/proc` names it: in another namespace the same id is another process."""
     flock: bool = False
-    """Whether it holds an `flock`, which the kernel drops when it ends."""
+    """Whether the process took an `flock`, which the kernel drops when the process ends."""
 
     def may_be_alive(self, is_held: bool | None) -> bool:
         """Whether the process runs, as far as this one can tell.
@@ -38,13 +38,13 @@ class Owner:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        except (PermissionError, OverflowError):  # it is someone else's, or no id at all
+        except (PermissionError, OverflowError):  # another user's process, or no process id
             pass
         return self.started is None or self.started == _started(self.pid)
 
 
 def this_process(flock: bool) -> Owner:
-    """The process that asks, as the owner of a lock."""
+    """Make the owner that stands for this process."""
     return Owner(os.getpid(), socket.gethostname(), _started(os.getpid()), namespace(), flock)
 
 
@@ -57,7 +57,7 @@ def namespace() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, as the boot's id and the clock ticks since then; `ended` for one that awaits its parent."""
+    """The start of a process: boot id and clock ticks since boot; `ended` in place of the ticks for a zombie."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         # The name of the program, in parentheses, may hold anything; the 22nd field is the start.

@@ -1,18 +1,18 @@
-"""The manifest of a finished shard, `shards/part-00007.json`: written last, so that a shard with one is whole.
+"""The manifest of a finished shard, `shards/part-00007.json`: written last, so that a shard with a manifest is whole.
 
-* part: number of the shard, the one in its files' names
+* part: number of the shard, as in its files' names
 * tables: table → rows, bytes and sha256 of its part file
-* state: bytes and sha256 of `part-00007.npz`, what reducers counted of this shard; null where none count
-* progress: what was counted of this shard, and nothing of others: they may be computed in any order, by any task
+* state: bytes and sha256 of `part-00007.npz`, the counts of reducers over this shard; null where none count
+* progress: counts of this shard alone, since shards may be computed in any order, by any task
 * end: how many records are before the next shard, its first sequence_id, and a digest of those records
-* batch_tokens: what was asked for, and what memory allowed
+* batch_tokens: as asked for, and as memory allowed
 * sha256: of all of the above, as JSON with sorted keys
 
-The last file of a run, `manifest.json`, is written before the run gets its name. A finished run without one has lost
-it, or is an older version's.
+The last file of a run, `manifest.json`, is written before the run gets its name. A finished run without it has lost it,
+or was made by an older version.
 
 * shards: how many shards the run has, each with a manifest of its own in `shards/`
-* files: path in the run → bytes, sha256 and, of tables, rows; all but this file, and `verify.json`, which is later
+* files: path in the run → bytes, sha256 and, for tables, rows; without this file, and `verify.json`, which is later
 * sha256: of both, as JSON with sorted keys
 """
 
@@ -32,12 +32,12 @@ from actkit.runs.paths import MANIFEST, SHARDS, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
-"""The counts so far, as arrays."""
+"""Name → array: the counts of one SAE over a shard."""
 
 
 @dataclass(frozen=True)
 class InputPosition:
-    """A place in the input where a shard ends: between two records, or in one that goes on in the next shard."""
+    """A place in the input where a shard ends: between two records, or within a record of several shards."""
 
     read: int = 0
     """Records that begin before it."""
@@ -45,12 +45,12 @@ class InputPosition:
     input_digest: str = ""
     """Digest of these records."""
     within: int = 0
-    """How many sequences of the last of them are before it, where there are others after it; else 0."""
+    """How many sequences of the last record are before it, if others follow; else 0."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One finished shard."""
+    """The manifest of one finished shard."""
 
     part: int
     tables: Mapping[str, Written]
@@ -58,23 +58,23 @@ class Manifest:
     progress: Progress
     end: InputPosition
     given: int
-    """Tokens a batch that were asked for."""
+    """Tokens per batch, as asked for."""
     used: int
-    """Tokens a batch that memory allowed in the end."""
+    """Tokens per batch that memory allowed in the end."""
 
     @property
     def name(self) -> str:
-        """The name of its files, without a suffix."""
+        """The name of the shard's files, without a suffix."""
         return part_name(self.part)
 
     def files(self, unfinished: bool = True) -> dict[str, Written]:
-        """Every file that it vouches for, by its path in the run; what was counted is there in an unfinished one."""
+        """Path in the run → every file of the shard, as written; an unfinished run has the counts (`.npz`) too."""
         own = {f"{table}/{self.name}.parquet": written for table, written in self.tables.items()}
         return own | ({f"{SHARDS}/{self.name}.npz": self.state} if self.state and unfinished else {})
 
 
 def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
-    """Write a shard's manifest, what was counted (SAE → numbers) first. Raises WriteError."""
+    """Write a shard's counts (`states`: SAE → arrays), then its manifest. Raises WriteError."""
     folder = run / SHARDS
     state = None
     if states:
@@ -86,7 +86,7 @@ def save(run: Path, manifest: Manifest, states: Mapping[str, State]) -> Written:
 
 
 def vouch_for(path: Path, table: str, written: Written) -> Written:
-    """Write a shard's manifest again, for a table's part that was written again. Raises WriteError."""
+    """Replace a table's entry in a shard's manifest after its part was rewritten. Raises WriteError."""
     manifest = read(path)
     return _write(path, replace(manifest, tables={**manifest.tables, table: written}))
 
@@ -104,7 +104,7 @@ def _write(path: Path, manifest: Manifest) -> Written:
 
 
 def read(path: Path) -> Manifest:
-    """The manifest in a file. Raises OSError where it is not there, ValueError where it is not as it was written."""
+    """Read a manifest. Raises OSError where it is not there, ValueError where it is not as it was written."""
     facts = read_object(path)
     try:
         if facts.pop("sha256") != of_facts(facts):
@@ -121,10 +121,10 @@ def read(path: Path) -> Manifest:
 
 
 def manifests(run: Path, task: Task | None = None) -> tuple[list[Manifest], list[tuple[str, str]]]:
-    """The manifests of a run, by part, and what is wrong: (path in the run, what) of each that is damaged or missing.
+    """Read the manifests of a run, by part; also return (path in the run, fault) of each damaged or missing one.
 
-    Those that are there say how many there should be, so that no claim of a file makes this go on without end. A task
-    has its own shards alone, and may have any of them.
+    The largest number there says how many are due: a number stated in a file could be without bound. For a task, which
+    has its own shards alone, none is reported missing.
     """
     found: list[Manifest] = []
     wrong: list[tuple[str, str]] = []
@@ -143,9 +143,9 @@ def manifests(run: Path, task: Task | None = None) -> tuple[list[Manifest], list
 
 
 def finished(run: Path, unfinished: bool = True, task: Task | None = None) -> tuple[list[Manifest], list[str]]:
-    """The finished shards, and what is wrong with those that are damaged or missing: each is computed again, alone.
+    """Find the finished shards; for each damaged or missing one return a sentence: only that one is computed again.
 
-    Every file is read and compared with its size and sha256; of a run that is not `unfinished`, the tables' alone.
+    Compares every file with its size and sha256; of a run that is not `unfinished`, only the tables.
     """
     every, damaged = manifests(run, task)
     found: list[Manifest] = []
@@ -160,13 +160,13 @@ def finished(run: Path, unfinished: bool = True, task: Task | None = None) -> tu
 
 
 def check(run: Path, files: Mapping[str, Written]) -> list[tuple[str, str]]:
-    """Check files of a run (path in it → how they were written): (path, its fault) of each that differs."""
+    """Compare files of a run with how they were written; return (path in the run, fault) of each that differs."""
     found = ((name, difference(run / name, written.bytes, written.sha256)) for name, written in files.items())
     return [(name, what) for name, what in found if what is not None]
 
 
 def load_states(run: Path, manifest: Manifest, names: list[str]) -> dict[str, State]:
-    """Read what the reducers of `names` (SAEs, in order) counted of the shard."""
+    """Read the counts of a shard: name → arrays, for `names` (SAEs, in order)."""
     if manifest.state is None:
         return {}
     with np.load(run / SHARDS / f"{manifest.name}.npz", allow_pickle=False) as arrays:
@@ -183,12 +183,12 @@ def _again(name: str, what: str) -> str:
 
 
 def seal(run: Path, shards: int, files: Mapping[str, Written]) -> None:
-    """Write the last manifest of a run of so many shards. Raises WriteError."""
+    """Write the last manifest of a run of `shards` shards. Raises WriteError."""
     write_text(run / MANIFEST, spelled(shards, files))
 
 
 def spelled(shards: int, files: Mapping[str, Written]) -> str:
-    """The text of the last manifest of a run of so many shards."""
+    """The text of the last manifest of a run of `shards` shards."""
     every = {name: asdict(files[name]).items() for name in sorted(files)}
     known = {name: {key: value for key, value in about if value is not None} for name, about in every.items()}
     return _spelled({"shards": shards, "files": known})

@@ -1,7 +1,7 @@
 """`open_part` opens a part of a run's table: the one place where Arrow reads a run's Parquet files.
 
-A file may be damaged, or of somebody else's making. Some footers make Arrow end the process, and some files claim more
-than any memory holds. So a file is checked once, before anything is read of it.
+A file may be damaged, or not written by actkit. Some footers make Arrow end the process, and some files claim more
+than any memory holds. So each file is checked once, before Arrow reads from it.
 """
 
 import stat
@@ -18,15 +18,16 @@ from actkit.remote.path import RemotePath
 from actkit.runs.plausible import implausible
 
 UNREADABLE = (OSError, ValueError, EOFError, MemoryError, pa.ArrowException)
-"""Errors of reading a damaged file: a damaged length may request any amount of memory."""
+"""Errors of reading a damaged file. MemoryError: a damaged length may request any amount of memory."""
 KNOWN = 1 << 16
 """Number of files whose check is remembered."""
 
 
 def open_part(part: Path) -> pq.ParquetFile:
-    """A part, to read its row groups and what its footer says of them.
+    """Open a part, to read its row groups and its footer.
 
-    Raises RunError for what is no regular file or no Parquet, contradicts itself or claims too much; FileNotFoundError.
+    Raises RunError for a file that is not regular or not Parquet, contradicts itself or claims too much memory;
+    FileNotFoundError.
     """
     why = fault_of(part)
     if why is not None:
@@ -36,11 +37,11 @@ def open_part(part: Path) -> pq.ParquetFile:
 
 
 def fault_of(part: Path) -> str | None:
-    """Why a part is not read, in a few words; None where nothing speaks against it. Raises FileNotFoundError."""
+    """Say in a few words why a part must not be read; None where it may be. Raises FileNotFoundError."""
     changed, size = 0, 0
-    if not isinstance(part, RemotePath):  # which nobody changes while it is read
+    if not isinstance(part, RemotePath):  # remote files do not change while they are read
         about = part.stat()
-        if not stat.S_ISREG(about.st_mode):  # opening a pipe waits for whoever writes to it
+        if not stat.S_ISREG(about.st_mode):  # opening a pipe waits for a writer
             return "no regular file"
         changed, size = about.st_mtime_ns, about.st_size
     try:
@@ -52,14 +53,14 @@ def fault_of(part: Path) -> str | None:
 
 
 def line(error: Exception) -> str:
-    """The first line of what went wrong."""
+    """The first line of an error's message, or its class name."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None, also: Sequence[str] = ()) -> pa.Table:
-    """A part as a table; all of its columns, or those named, and of `also` those that are there.
+    """Read a part as a table: all columns, or `columns` and those of `also` that are there.
 
-    Raises what `open_part` does, and ArrowKeyError for a column that it lacks, which Arrow would pass over.
+    Raises what `open_part` does, and ArrowKeyError for a missing column, which Arrow alone would pass over.
     """
     with open_part(part) as file:
         if columns is None:
@@ -72,13 +73,13 @@ def read_part(part: Path, columns: Sequence[str] | None = None, also: Sequence[s
 
 
 def schema_of_part(part: Path) -> pa.Schema:
-    """The columns of a part, and its metadata. Raises what `open_part` does."""
+    """Read the schema of a part, with its metadata. Raises what `open_part` does."""
     with open_part(part) as file:
         return file.schema_arrow
 
 
 def ranges_in(file: pq.ParquetFile, column: str) -> list[tuple[Any, Any] | None]:
-    """A column's smallest and largest value in each row group, as the metadata has it; None where it does not."""
+    """The smallest and largest value of a column in each row group, from the metadata; None where it has none."""
     at = file.metadata.schema.names.index(column)
     groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
     known = (group.column(at).statistics for group in groups)
@@ -86,7 +87,7 @@ def ranges_in(file: pq.ParquetFile, column: str) -> list[tuple[Any, Any] | None]
 
 
 def ranges_of(part: Path, *columns: str) -> list[tuple[tuple[Any, Any] | None, ...]]:
-    """The same of several columns, a tuple a row group; the part is opened for it once."""
+    """`ranges_in` for several columns, a tuple for each row group; an unchanged part is opened only once."""
     about = part.stat()
     return _ranges(part, columns, about.st_mtime_ns, about.st_size)
 
@@ -99,5 +100,5 @@ def _ranges(part: Path, columns: Sequence[str], _changed: int, _bytes: int) -> l
 
 @lru_cache(maxsize=KNOWN)
 def _against(part: Path, _changed: int, _bytes: int) -> str | None:
-    """Why a file is not read; `_changed` and `_bytes` tell it from another that is put in its place."""
+    """`implausible`, remembered; `_changed` and `_bytes` distinguish a file from its replacement."""
     return implausible(part, pq.read_metadata(part))

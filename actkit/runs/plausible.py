@@ -1,12 +1,12 @@
-"""Check that a Parquet file can be read: that its footer contradicts nothing, and claims no more than its bytes hold.
+"""Check that a Parquet file can be read: its footer agrees with its schema, and claims no more than its bytes can hold.
 
 Where a row group's metadata contradicts the schema, C++ of Arrow 26 throws an exception that `RowGroupMetaData.column`
-and `ColumnChunkMetaData.statistics` let through, which ends the process. So `contradiction` reads the footer without
-Arrow: a struct in Thrift's compact protocol, followed by its length and `PAR1`; field numbers are those of
+and `ColumnChunkMetaData.statistics` do not catch, which ends the process. So `contradiction` reads the footer without
+Arrow: a struct in Thrift's compact protocol, followed by its length and `PAR1`. Field numbers are those of
 `parquet.thrift` (apache/parquet-format).
 
-actkit stores vectors, ids and texts plainly, and dictionaries for names alone. Files of others can claim what they want
-in their footer, and a run of equal values takes no room at all: a few bytes may stand for any number of values.
+actkit stores vectors, ids and texts plainly, and uses dictionaries for names alone. A footer of others can claim
+anything. Equal values in a row take almost no space, so a few bytes may decode to any number of values.
 """
 
 import os
@@ -19,28 +19,28 @@ from actkit.runs.thrift import Compact, Struct
 from actkit.runs.writer import DICTIONARY
 
 ALWAYS = 128 << 20
-"""Bytes that a column of one row group may have in memory, however small it is on disk."""
+"""Bytes in memory that a column of one row group may have, however small it is on disk."""
 RATIO = 64
-"""Most bytes in memory for one on disk, beyond that."""
+"""Most bytes in memory per byte on disk, for larger columns."""
 REPEATED = 1 << 30
-"""Bytes that a column may have in memory whose every value may be the whole dictionary: no file of actkit's has one."""
+"""Most bytes in memory of a column with a dictionary that actkit would not write: each value may be all of it."""
 NEVER_NULL = ("sequence_id", "position")
-"""Columns that number rows in every table that has them: a null would become some number in what is made of them."""
+"""Columns without nulls in every table: conversion to numpy would turn a null into some number."""
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}
 TAIL = 8
 """Bytes of the length and the magic after the footer."""
 AT_ONCE = 1 << 16
-"""Bytes that are read from a file's end, in the hope that its footer is in them: one elsewhere is asked once."""
+"""Bytes that are read from a file's end first: they usually hold the footer, so a remote file takes one request."""
 TYPES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 BYTES_EACH = (1, 4, 8, 12, 4, 8, None, None)
-"""Bytes of a value of each type; None where values differ."""
+"""Bytes of a value of each type; None where it varies."""
 Part = TypeVar("Part")
 
 
 def implausible(path: Path, metadata: pq.FileMetaData) -> str | None:
-    """Why a file is not read, in a few words; None where nothing speaks against it.
+    """Say in a few words why a file must not be read; None where it may be.
 
-    `metadata` is its footer as Arrow reads it. Raises ValueError for one that is damaged, and OSError.
+    `metadata` is its footer as Arrow reads it. Raises ValueError for a damaged footer, and OSError.
     """
     why = contradiction(path, metadata)
     if why is not None:
@@ -80,7 +80,7 @@ def _of_column(column: pq.ColumnChunkMetaData, rows: int) -> str | None:
 
 
 def contradiction(path: Path, metadata: pq.FileMetaData) -> str | None:
-    """Find a contradiction between a file's footer and its schema, in a few words; None where there is none.
+    """Describe a contradiction between a file's footer and its schema, in a few words; None where there is none.
 
     Raises ValueError for a footer that is no Thrift, and OSError.
     """
@@ -123,7 +123,7 @@ def _contradiction_of(column: Struct, schema: Any) -> str | None:
 
 
 def _part(of: Any, number: int, kind: type[Part]) -> Part:
-    """A field of a struct; one of another kind is passed over, as Arrow does."""
+    """A field of a struct; empty where it is missing or of another kind, which Arrow passes over too."""
     found = of.get(number) if isinstance(of, dict) else None
     return found if isinstance(found, kind) else kind()
 

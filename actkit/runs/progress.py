@@ -9,24 +9,24 @@ from actkit.errors import UsageError, in_short
 
 COUNTERS = ("read", "written", "rejected", "truncated", "tokens", "special_in_text", "unknown_in_text", "sinks")
 MOST_NAMES = 1000
-"""Most names that are counted: records that each have keys of their own must not fill the memory."""
+"""Most names that are counted for a kind: input with new keys in every record must not fill the memory."""
 LONGEST, OTHERS = 200, "(others)"
 TEMPLATE_TOKENS, TOUCHING, REPEATING, CONTRARY = "template_tokens", "touching", "repeating", "contrary_scores"
-"""Kinds that are counted beside shapes and fields: records whose one position is a token of the chat template's own,
-those whose prompt and answer were joined without anything between, those whose answer begins with the prompt, and pairs
-of which the rejected answer has the better score."""
+"""Kinds that are counted besides shapes and fields: records whose one position is a token of the chat template itself,
+records whose prompt and answer were joined with nothing between, records whose answer begins with the prompt, and pairs
+whose rejected answer has the better score."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A point of a progress bar: `done` of `total` in one stage, and the tokens that were run by then."""
+    """A point of a progress bar: `done` of `total` records, the present stage, and the tokens that were run by then."""
 
     stage: str
     """A part of the work as `Progress.timed` names it: read, tokenize, forward, reduce, order, finish, verify, …"""
     done: float = 0
-    """Records whose rows are made; of a record that is being computed, the share that is."""
+    """Records whose rows are made; a record in progress counts by its finished share."""
     total: float | None = None
-    """How many there are, about; None where nobody knows."""
+    """About how many records there are; None where that is unknown."""
     tokens: float = 0
 
 
@@ -41,35 +41,35 @@ class Progress:
     tokens: int = 0
     """Tokens of the sequences, each shared beginning counted once."""
     special_in_text: int = 0
-    """Sequences whose text has special tokens typed into it."""
+    """Records whose text has special tokens typed into it."""
     unknown_in_text: int = 0
-    """Records with characters that the tokenizer does not know, as far as it has a token for them."""
+    """Records with characters that the tokenizer does not know, if it has a token for unknown ones."""
     sinks: int = 0
     """Attention sinks among the positions read, special tokens not counted."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why records were rejected, and how many for each reason."""
     first_rejected: str = ""
-    """The first of them: its place, field and reason, and what was there."""
+    """The first rejected record: its place, field, reason and value."""
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
     """How many usable records had each shape, and each field read or left: `shapes`, `fields_read`, `fields_left`."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Part of the work → how long it took; parts follow one another."""
+    """Part of the work → its time in seconds; parts follow one another."""
     within: dict[str, float] = field(default_factory=dict)
-    """What took its time inside another part (`encode`, in `reduce`) or beside them (`write`)."""
+    """Seconds of work inside another part (`encode`, in `reduce`) or in parallel with the parts (`write`)."""
     notes: list[str] = field(default_factory=list)
     """Notes for the user: damaged shards, memory that ran out."""
 
     def __post_init__(self) -> None:
-        # For whoever shows how far it is; not counted, and not kept with a shard.
+        # For progress bars; these are not kept with a shard.
         self.part = ""
-        """Which part of the work is being timed now."""
+        """The part of the work that is being timed now."""
         self.total: int | None = None
         """About how many records there are."""
         self.computed = 0.0
-        """Records of the shards that are computed."""
+        """Records of the finished shards."""
         self.shard: tuple[float, int] = (0, 0)
         self.share = 0.0
-        """Records and tokens of the shard that is being computed, and which share of it is."""
+        """`shard` has the records and tokens of the shard in progress, `share` the finished share of it."""
 
     @property
     def step(self) -> Step:
@@ -80,13 +80,13 @@ class Progress:
         return Step(self.part or "compute", done, self.total if known else None, self.tokens + self.share * tokens)
 
     def reject(self, reason: str, told: str = "") -> None:
-        """Count one rejected record; `told` is what is said of the first."""
+        """Count one rejected record; `told` describes it, and is kept for the first."""
         self.first_rejected = self.first_rejected or told
         self.rejected += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
     def tally(self, said: Mapping[str, Iterable[str]]) -> None:
-        """Count what is said of one record; of a kind that has too many names, the rest as one."""
+        """Count the names (kind → names) of one record; names beyond `MOST_NAMES` of a kind count as `OTHERS`."""
         for kind, names in said.items():
             counts = self.seen.setdefault(kind, {})
             for name in names:
@@ -95,7 +95,7 @@ class Progress:
                 counts[key] = counts.get(key, 0) + 1
 
     def add(self, now: "Progress", before: "Progress") -> None:
-        """Count what another one has counted between `before` and `now`."""
+        """Add the counts that another `Progress` made between `before` and `now`."""
         for name in COUNTERS:
             setattr(self, name, getattr(self, name) + getattr(now, name) - getattr(before, name))
         for name in ("reasons", "seconds", "within"):
@@ -108,7 +108,7 @@ class Progress:
         self.notes.extend(now.notes[len(before.notes) :])
 
     def since(self, before: "Progress") -> "Progress":
-        """The difference to an earlier state: what has been counted since `before`."""
+        """The counts since an earlier state, `before`."""
         found = Progress()
         found.add(self, before)
         if before.first_rejected:
@@ -120,7 +120,7 @@ class Progress:
 
     @contextmanager
     def timed(self, part: str, within: bool = False) -> Iterator[None]:
-        """Add the time spent inside to `part`, of `seconds` or, where another part is timed already, of `within`."""
+        """Add the time spent inside to `part` of `seconds`; with `within`, where another part is timed, of `within`."""
         start, times = time.perf_counter(), self.within if within else self.seconds
         before = self.part
         if not within:
@@ -136,7 +136,7 @@ OnProgress = Callable[[Progress], None]
 
 
 def check_callable(on_progress: OnProgress) -> None:
-    """Raise UsageError for what cannot be called, before anything is run."""
+    """Raise UsageError for an `on_progress` that cannot be called, before anything is run."""
     if not callable(on_progress):
         raise UsageError(
             f"on_progress {in_short(repr(on_progress))} is not possible", "give a function, or leave it out"
@@ -144,7 +144,7 @@ def check_callable(on_progress: OnProgress) -> None:
 
 
 def reasons(progress: Progress) -> str:
-    """The most common reasons why records were rejected, to end a sentence."""
+    """The three most common reasons for rejected records, as the end of a sentence."""
     most = sorted(progress.reasons.items(), key=lambda item: -item[1])[:3]
     return ": " + "; ".join(f"{count} × {reason}" for reason, count in most) if most else ""
 
@@ -157,13 +157,13 @@ def profile(progress: Progress) -> Mapping[str, Mapping[str, float | None]]:
     * encode: SAEs' features computed, selected and pooled, their health counted
     * reduce: vectors turned into rows
     * order: a shard's rows put into the order of the input
-    * write: tables written, which goes on beside the other parts
-    * wait: nothing to do until a table is written; on CUDA also until the next shard is read or the batch before has
-      become rows
+    * write: tables written, in parallel with the other parts
+    * wait: idle until a table is written; on CUDA also until the next shard is read or the rows of the batch before are
+      made
     * finish: tables over the finished run
 
-    All but `write` follow one another. On CUDA tokenize, encode and reduce, which wait there for the device, go on
-    beside forward, which then only feeds it. A run that was continued has the seconds of its finished shards in all.
+    All but `write` follow one another. On CUDA, tokenize, encode and reduce wait for the device in parallel with
+    forward, which then only feeds it. A continued run includes the seconds of the shards finished before.
     """
     spent, within = progress.seconds, progress.within
     encode = within.get("encode", 0.0)

@@ -1,12 +1,12 @@
-"""A run in an object store: made in a directory of this machine, and put there shard by shard.
+"""A run in an object store: made in a local directory, and uploaded shard by shard.
 
-1. A claim, `lock`, says who writes; it is put only where there is none, and is touched while the process lives.
-2. A shard is put as soon as its manifest is here: its tables, then its manifest.
-3. What is computed over all shards follows, then `manifest.json`, and `run.json` last: before it, there is no run.
+1. A claim, the object `lock`, names the writer, which touches it again and again (`claim`).
+2. A shard is uploaded as soon as its manifest is written: its tables, then its manifest.
+3. Tables over all shards follow, then `manifest.json`, and `run.json` last: before it, there is no run.
 4. When every object has its size, the local directory is removed.
 
-An object is there whole or not at all, so that a run is whole where `run.json` is. The local directory stays until the
-end: what ends a run, or its upload, loses nothing. On another machine, `resume` fetches what is there first.
+An object is there whole or not at all, so a run with a `run.json` is whole. The local directory stays until the end, so
+a run or an upload that breaks off loses nothing. On another machine, `resume` first fetches the uploaded files.
 """
 
 import json
@@ -33,23 +33,23 @@ from actkit.runs.removal import check_removable, remove
 from actkit.runs.staging import UPLOADED, fetched, staging
 
 POLL = 0.5
-"""Seconds between two looks for finished shards."""
+"""Seconds between checks for finished shards."""
 
 
 @dataclass
 class Publication:
-    """A run on its way to a store."""
+    """A run that is being uploaded to a store."""
 
     at: RemotePath
     output: OutputSpec
-    """The local run's."""
+    """The options of the local run."""
     replaces: bool
-    """Whether a finished run there is to be replaced: then nothing is put before this one is finished."""
+    """Whether this run replaces a finished one there: then nothing is uploaded before this one is finished."""
     uploaded: dict[str, str] = field(default_factory=dict)
     failed: ActkitError | None = None
-    """The error of the last upload of a shard, which is tried again at the end."""
+    """The error that ended the upload of shards; `finish` tries again."""
     is_there: bool = False
-    """Whether the run is whole in the store already, so that nothing is to be put there."""
+    """Whether the run is whole in the store already, so that nothing is uploaded."""
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -59,7 +59,7 @@ class Publication:
         return self.output.out
 
     def finish(self, on_share: Callable[[float], None] = lambda _share: None) -> RemotePath:
-        """Put what is missing there, `run.json` last, and remove the local directory. Raises WriteError."""
+        """Upload the missing files, `run.json` last, and remove the local directory. Raises WriteError."""
         self.stop()
         if not self.is_there:
             try:
@@ -73,24 +73,24 @@ class Publication:
         return self.at
 
     def start(self) -> None:
-        """Begin to put shards there as they are finished."""
+        """Begin to upload shards as they are finished."""
         self._thread = threading.Thread(target=self._watch, name="actkit-upload", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Put no further shard there; one that is on its way arrives."""
+        """Upload no further shard; wait for the one on its way."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
 
     def put_all(self, on_share: Callable[[float], None]) -> None:
-        """Put what is missing there, `run.json` last. Raises WriteError."""
+        """Upload the missing files, `run.json` last; remove other objects. Raises WriteError."""
         _, files = sealed(self.local)
         there = store.files_at(str(self.at))
         if RUN_FILE in there:  # from now on, until all is there, this is no run
             store.remove(self._url(RUN_FILE))
             self.uploaded.pop(RUN_FILE, None)
-        # The fingerprint comes first: it says whose the rest is.
+        # The fingerprint comes first: it identifies the run.
         names = sorted(set(files) - {RUN_FILE}, key=lambda name: (name != FINGERPRINT, name))
         extra = [name for name in (LOG_FILE,) if (self.local / name).is_file()]
         for number, name in enumerate(names):
@@ -110,7 +110,7 @@ class Publication:
         on_share(1.0)
 
     def _watch(self) -> None:
-        """Put each shard as soon as it is finished, until the run ends or cannot be put there."""
+        """Until the run ends, touch the claim, and upload each finished shard unless an upload has failed."""
         touched = time.monotonic()
         while not self._ended.wait(POLL):
             if time.monotonic() - touched > TOUCHED:
@@ -142,7 +142,7 @@ class Publication:
     def _put(self, folder: Path, name: str, digest: str) -> None:
         store.put_file(self._url(name), folder / name)
         self.uploaded[name] = digest
-        if self.output.published is None:  # a run that is pushed is not made for this
+        if self.output.published is None:  # `push` takes a local run, which keeps no list of uploads
             return
         path = self.local.parent / UPLOADED
         path.with_suffix(".new").write_text(json.dumps(self.uploaded))
@@ -164,10 +164,10 @@ def check_store(out: Path) -> None:
 
 @contextmanager
 def published(output: OutputSpec) -> Iterator[Publication | None]:
-    """The publication of a run that goes to a store, which puts its shards there meanwhile; None for a local one.
+    """Make the publication of a run in a store, and upload its shards meanwhile; None for a local run.
 
-    Raises what is in the way before anything is computed: a run that is there, another process that writes it, files
-    that are not actkit's, no credentials, no bucket.
+    Raises errors before anything is computed: a run that is there, another process that writes it, files that are not
+    actkit's, no credentials, no bucket.
     """
     at = output.out
     if not isinstance(at, RemotePath) or output.plan_only:
@@ -203,7 +203,7 @@ def published(output: OutputSpec) -> Iterator[Publication | None]:
 
 
 def check_place(at: RemotePath, there: dict[str, int], overwrite: bool, resume: bool) -> None:
-    """Raise RunError where a run may not be put among these objects."""
+    """Raise RunError where the objects at `at` (name → bytes) forbid a run there."""
     if not there:
         return
     with_run = RUN_FILE in there
@@ -219,7 +219,7 @@ def check_place(at: RemotePath, there: dict[str, int], overwrite: bool, resume: 
 
 
 def _check_replaces(at: RemotePath, local: Path) -> None:
-    """Raise RunError where an unfinished run is here that was not begun to replace the finished one there."""
+    """Raise RunError for an unfinished local run that was not begun to replace the finished one in the store."""
     folder = partial_of(local) if partial_of(local).exists() else local
     facts = read_object(folder / FINGERPRINT)
     same = (local / RUN_FILE).is_file() and (local / RUN_FILE).read_bytes() == (at / RUN_FILE).read_bytes()

@@ -1,7 +1,8 @@
-"""A finished run of this machine, put elsewhere: into a dataset of the Hugging Face hub, or into an object store.
+"""`push`: upload a finished local run to a dataset of the Hugging Face hub, or to an object store.
 
-The card says where it is and which licence whoever pushes it states; the last manifest is written for that card, so
-that `actkit verify hf://datasets/me/name` compares every file. What is there already, by its sha256, is not sent again.
+On the hub, the card has the dataset's name and the licence that the caller states. The last manifest is written for
+that card, so `actkit verify hf://datasets/me/name` compares every file. Large files with the same sha256 there are not
+sent again.
 """
 
 import re
@@ -34,7 +35,7 @@ PLACE = re.compile(r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w
 
 @dataclass(frozen=True)
 class HubPlace:
-    """A dataset's repository."""
+    """A dataset repository of the hub."""
 
     repo: str
     revision: str | None
@@ -46,7 +47,7 @@ class HubPlace:
 
     @classmethod
     def of(cls, where: str) -> "HubPlace":
-        """The place that an address names. Raises UsageError for one that names no dataset, or a folder in one."""
+        """Parse an address. Raises UsageError for an address of no dataset, or of a folder in a dataset."""
         found = PLACE.fullmatch(where)
         if found is None:
             raise UsageError(f"{where}: a run is pushed to a dataset of its own", "such as hf://datasets/me/name")
@@ -57,7 +58,7 @@ OnShare = Callable[[float], None]
 OWN = (RUN_FILE, FINGERPRINT)
 """Files that identify a run."""
 AT_ONCE = 200
-"""Files of one commit: the hub is slow with many."""
+"""Most files of one commit: the hub is slow with many."""
 
 
 def push(
@@ -68,10 +69,10 @@ def push(
     overwrite: bool = False,
     on_share: OnShare = lambda _share: None,
 ) -> str:
-    """Put a finished run elsewhere, and return its address.
+    """Upload a finished run to the address `to`, and return the address.
 
-    Raises RunError where the run is damaged, or where another one is there and `overwrite` is not set; UsageError for
-    a place that cannot be; WriteError where it cannot be put there: what arrived stays, and pushing again goes on.
+    Raises RunError where the run is damaged, or where another run is there and `overwrite` is not set; UsageError for
+    an impossible address; WriteError where the upload fails: uploaded files stay, and another push sends the rest.
     """
     if isinstance(run, RemotePath):
         raise UsageError(f"{run} is not on this machine", "push takes a run's directory")
@@ -122,7 +123,7 @@ def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, over
         raise RunError(f"{place.url} holds another run", "choose another name, or replace it with --overwrite")
     contents, digests = _with_card(run, place, licence, old.get(CARD))
     missing = [name for name in contents if _digest(there.get(name)) != digests[name]]
-    # run.json comes last: before it, what is there is no run.
+    # run.json comes last: without it there is no run.
     missing.sort(key=lambda name: (name == RUN_FILE, name in (MANIFEST, CARD), name))
     stale = [name for name in there if _is_made(name) and name not in contents]
     done = 0
@@ -141,9 +142,9 @@ def _to_hub(run: Path, place: HubPlace, licence: str | None, private: bool, over
 def _with_card(
     run: Path, place: HubPlace, licence: str | None, old: bytes | None
 ) -> tuple[dict[str, Path | bytes], dict[str, str]]:
-    """The contents of the dataset, a file of the run or bytes by its path there, and the sha256 of each.
+    """Path in the dataset → its contents, a file of the run or bytes; and path → sha256.
 
-    The card is made for the place, but where somebody wrote in the one that is there: that stays as it is.
+    The card is made for this dataset. A card there that somebody edited (`old`) stays as it is.
     """
     shards, files = sealed(run)
     is_theirs = old is not None and not is_own_text(old)
@@ -161,25 +162,25 @@ def _with_card(
 
 
 def _theirs(place: HubPlace, there: Mapping[str, Any]) -> dict[str, bytes]:
-    """The dataset's own card and `run.json`, where it has them."""
+    """Read the card and `run.json` of the dataset, if it has them."""
     found = {}
     for name in (CARD, RUN_FILE):
         if name in there:
             with _said(place):
                 system, path = file_system(place.url)
-                system.invalidate_cache()  # what was listed before a push is not what is there after it
+                system.invalidate_cache()  # files listed before a push differ from those after it
                 found[name] = bytes(system.cat_file(f"{path}/{name}"))
     return found
 
 
 def _digest(there: Any) -> str | None:
-    """The sha256 of a large file there; a small one is sent again."""
+    """The sha256 of a large file in the dataset; None for a small one, which is sent again."""
     lfs = getattr(there, "lfs", None)
     return None if lfs is None else str(lfs.sha256)
 
 
 def _is_made(name: str) -> bool:
-    """Whether a path is called like a file of a run's tables or shards, so that an older run's may go."""
+    """Whether a path is named like a file of a run's tables or shards, which a push may remove."""
     folder, _, file = name.partition("/")
     return (folder in (*TABLES, SHARDS) and part_number(Path(file)) is not None) or name == LOG_FILE
 

@@ -1,4 +1,4 @@
-"""Read a run's tables shard by shard: the activations of one hook point, with what the other tables say of them."""
+"""Read a run's tables part by part: activations of one hook point, features of one SAE, special tokens."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from actkit.runs.part import open_part, ranges_in, read_part
 from actkit.runs.paths import numbered
 
 LEFT_OUT = ("is_special", "is_sink")
-"""Columns of `tokens` that say what statistics leave out."""
+"""Columns of `tokens` that mark the tokens that statistics leave out."""
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
@@ -33,11 +33,11 @@ class Rows:
     sequence_ids: Ints
     positions: Ints
     activations: Floats
-    """[n, d_model] float32, or as they are stored."""
+    """[n, d_model] float32, or the stored dtype."""
 
 
 def parts(run: Path, table: str) -> list[Path]:
-    """The part files of one table, in order. Raises RunError for one that is no regular file, which would never end."""
+    """The part files of one table, in order. Raises RunError for one that is no regular file: reading may not end."""
     found = numbered(run / table, ".parquet")
     for path in found:
         if not is_regular(path):
@@ -46,22 +46,22 @@ def parts(run: Path, table: str) -> list[Path]:
 
 
 def part_of(run: Path, table: str, part: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The part of `table` that belongs to the same shard as `part`; all of its columns, or those named."""
+    """Read the part of `table` of the same shard as `part`; all columns, or `columns`."""
     return read_part(run / table / part.name, columns)
 
 
 def table_of(run: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A small table whole, part after part. Raises ArrowInvalid for one that the run does not have."""
+    """Read a small table whole. Raises ArrowInvalid for a table that the run does not have."""
     return pa.concat_tables([read_part(part, columns) for part in parts(run, table)])
 
 
 def rows_of_table(run: Path, table: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Every row of a small table, part after part; none of a table that the run does not have."""
+    """Read every row of a small table, in order; empty for a table that the run does not have."""
     return [row for part in parts(run, table) for row in read_part(part, columns).to_pylist()]
 
 
 def hook_points_of(run: Path) -> list[str]:
-    """The hook points of a run's activations, in order: each has its row groups; a shard may have no rows at all."""
+    """The hook points of a run's activations, in order: those of the first part that has rows."""
     for part in parts(run, "activations"):
         with open_part(part) as file:
             found = [str(ends[0]) for ends in ranges_in(file, "hook_point") if ends is not None]
@@ -71,9 +71,9 @@ def hook_points_of(run: Path) -> list[str]:
 
 
 def rows_of(part: Path, hook_point: str | None = None, as_stored: bool = False) -> Iterator[Rows]:
-    """One part of `activations`, hook point by hook point; those whose vectors differ in length are left out.
+    """Read one part of `activations`, hook point by hook point; leave out those whose vectors differ in length.
 
-    Of one `hook_point` alone, only its bytes are read. `as_stored` leaves float16 as it is.
+    With `hook_point`, only that one's vectors are read. `as_stored` leaves float16 as it is.
     """
     with open_part(part) as file:
         for group, ends in enumerate(ranges_in(file, "hook_point")):
@@ -102,7 +102,7 @@ def span(sequence_ids: Ints, sequence_id: int) -> slice:
 
 
 def _values(part: Path, file: pq.ParquetFile, group: int) -> npt.NDArray[Any] | None:
-    """[n * width]: the vectors of one row group end to end, as stored; None where they differ in length."""
+    """[n * width] the vectors of one row group end to end, in the stored dtype; None where they differ in length."""
     if pa.types.is_fixed_size_list(file.schema_arrow.field("activation").type):
         plain = vectors(part, file.metadata, group, "activation")
         if plain is not None:
@@ -115,9 +115,9 @@ def _values(part: Path, file: pq.ParquetFile, group: int) -> npt.NDArray[Any] | 
 
 
 def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The rows of one SAE in one part of `features` or `pooled_features`: row groups hold one SAE each.
+    """Read the rows of one SAE in one part of `features` or `pooled_features`, whose row groups hold one SAE each.
 
-    All columns, or those named; nothing but the name is read of other SAEs' row groups.
+    All columns, or `columns`. Of other SAEs' row groups only the name is read.
     """
     with open_part(part) as file:
         for group in range(file.num_row_groups):
@@ -128,13 +128,13 @@ def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> It
 
 
 def rows_of_sae(part: Path, sae: str) -> pa.Table | None:
-    """The rows of one SAE in one part together; None where it has none."""
+    """Read the rows of one SAE in one part as one table; None where there are none."""
     groups = list(sae_groups(part, sae))
     return pa.concat_tables(groups).combine_chunks() if groups else None
 
 
 def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """The index of each of some ids [k] among `sequence_ids` [n], which ascend; and a mask of those that are there."""
+    """[k] the index of each id of `some` in `sequence_ids` [n], which ascend; and [k] whether it is there."""
     at = np.searchsorted(sequence_ids, some)
     there = at < len(sequence_ids)
     there[there] = sequence_ids[at[there]] == some[there]
@@ -142,7 +142,7 @@ def places(sequence_ids: Ints, some: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]
 
 
 def tokens_of(run: Path, part: Path, columns: Sequence[str]) -> pa.Table:
-    """Columns of the part of `tokens` that belongs to the shard of `part`, and those that `left_out` needs.
+    """Read columns of the part of `tokens` of the same shard as `part`, and those that `left_out` needs.
 
     Runs of an older actkit have no `is_sink`.
     """
@@ -150,31 +150,31 @@ def tokens_of(run: Path, part: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def left_out(tokens: pa.Table) -> pa.ChunkedArray:
-    """[n] which rows of `tokens` statistics leave out: special ones and attention sinks."""
+    """[n] whether statistics leave out each row of `tokens`: special ones and attention sinks."""
     flags = [pc.fill_null(tokens[name], False) for name in LEFT_OUT if name in tokens.column_names]
     return functools.reduce(pc.or_, flags)
 
 
 def special_keys(run: Path, part: Path) -> Ints:
-    """[n] ascending: a number for each token of a shard that statistics leave out: special ones and sinks."""
+    """[n] ascending: keys (`keys_of`) of the tokens of a shard that statistics leave out: special ones and sinks."""
     tokens = tokens_of(run, part, ["sequence_id", "position"])
     special = tokens.filter(left_out(tokens))
     return keys_of(special["sequence_id"].to_numpy(), special["position"].to_numpy())
 
 
 def is_special(rows: Rows, special: Ints) -> npt.NDArray[np.bool_]:
-    """[n] whether each row is a special token's."""
+    """[n] whether the key of each row is in `special`."""
     return places(special, keys_of(rows.sequence_ids, rows.positions))[1]
 
 
 def keys_of(sequence_ids: Ints, positions: Ints) -> Ints:
-    """Sequence and position as one number; no context is 2^31 tokens long."""
+    """[n] sequence and position as one number, which fits since no context is 2^31 tokens long."""
     keys: Ints = (sequence_ids << 31) | positions
     return keys
 
 
 def path_of(sequence_id: int, rows: Mapping[int, Mapping[str, Any]]) -> list[int]:
-    """A sequence and those that it continues, the beginning last; `rows` of `sequences` by id.
+    """The ids of a sequence and of those that it continues, the first one last; `rows` of `sequences` by id.
 
     Raises RunError where one of them is not there, or continues itself.
     """
@@ -194,19 +194,19 @@ def matrix(table: pa.Table) -> npt.NDArray[np.float64] | None:
 
 
 def lists_in(table: pa.Table, column: str) -> tuple[npt.NDArray[Any], Ints]:
-    """A column of lists: all values end to end, and the length [n] of each row's."""
+    """A column of lists: all values end to end, and the length [n] of each row's list."""
     lengths = pc.list_value_length(table[column]).to_numpy(zero_copy_only=False)
     return pc.list_flatten(table[column]).to_numpy(zero_copy_only=False), lengths.astype(np.int64)
 
 
 def active_in(rows: pa.Table) -> tuple[Ints, npt.NDArray[np.int32], Floats]:
-    """The features in rows of `features` or `pooled_features`: how many each row has [n], all ids, all activations."""
+    """The features in `rows` of `features` or `pooled_features`: number in each row [n], all ids, all activations."""
     ids, lengths = lists_in(rows, "feature_ids")
     return lengths, ids, lists_in(rows, "feature_activations")[0]
 
 
 def features_table(run: Path) -> str:
-    """The table that holds a run's features: of tokens, or else of whole texts."""
+    """The name of the table of a run's features: `features`, or else `pooled_features`."""
     return "features" if parts(run, "features") else "pooled_features"
 
 

@@ -1,7 +1,7 @@
-"""Remove what is in a run's way: only what is provably a run of actkit's, and nothing beside it.
+"""Remove a run that is in the way of another: only a directory that is provably a run of actkit's.
 
-A directory is removed where it is no link, its `run.json` or `fingerprint.json` can be read and is one of actkit's, and
-every file in it is called like one that actkit makes. Then those files are removed one by one, never a tree.
+A directory is removed if it is no link, its `run.json` or `fingerprint.json` can be read and is actkit's, and every
+file in it is named like one that actkit makes. Its files are removed one by one, never as a tree.
 """
 
 import re
@@ -31,15 +31,15 @@ UNFINISHED_FILE = re.compile(
     r"\.actkit-[0-9a-f]+\.tmp|\.lock-(dead-)?[0-9a-f]+"
     r"|\.(part-[0-9]+\.(parquet|json|npz)|(run|fingerprint|reward_features)\.json|config\.yaml)\.tmp"
 )
-"""Names of files that were being written, and of locks that were about to be taken, by this and earlier versions."""
+"""Temporary names of files, and of locks before they are taken, in this version and earlier ones."""
 
 
 def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
-    """Whether a run can be made at `out`; cheap, so that it can be asked before a model is loaded.
+    """Check that a run can be made at `out`; quick, so that it can come before a model is loaded.
 
-    Raises UsageError where `out` is a URL, RunError when it has no name of its own, when a run, finished or not, is in
-    the way and neither `overwrite` nor `resume` is set, when another process writes there, or when what is in the way
-    is not wholly actkit's: that is never removed.
+    Raises UsageError for a URL. Raises RunError where `out` has no name of its own, where a run, finished or not, is in
+    the way and neither `overwrite` nor `resume` is set, where another process writes, or where files are in the way
+    that are not actkit's: those are never removed.
     """
     check_local(out)
     if out.name in ("", "..") or not can_be(replaced(out)):
@@ -57,7 +57,7 @@ def check_out(out: Path, overwrite: bool, resume: bool = False) -> None:
 
 
 def check_removable(path: Path) -> None:
-    """Raise RunError for what is there but not, wholly and provably, a run of actkit's; an empty directory may go."""
+    """Raise RunError unless all of `path` is provably a run of actkit's; an empty directory may be removed too."""
     if path.is_symlink() or not path.is_dir():
         what = "a symbolic link" if path.is_symlink() else "no run of actkit's"
         raise RunError(f"{path} is {what}, so it is not removed", "move it away, or choose another --out")
@@ -78,7 +78,7 @@ def check_removable(path: Path) -> None:
 
 
 def clear(run: Path, keep: Container[str] = ()) -> None:
-    """Remove everything of a run but its lock and the files of `keep`, which are paths in it.
+    """Remove all files of a run except its lock and those of `keep`, paths in the run.
 
     Raises RunError, and removes nothing, where something in it is not actkit's.
     """
@@ -103,17 +103,17 @@ def remove(run: Path) -> None:
 
 
 def tidy(out: Path) -> None:
-    """Remove what a finished run does not need: the lock, what was counted by each shard, the run that it replaced."""
+    """Remove files that a finished run does not need: lock, counts of shards (`.npz`), and the run that it replaced."""
     (out / LOCK).unlink(missing_ok=True)
     for path in (out / SHARDS).glob("part-*.npz"):
         path.unlink()
     if is_there(replaced(out)):
-        with suppress(RunError):  # somebody put a file of their own there meanwhile: it stays
+        with suppress(RunError):  # someone put another file there meanwhile: it stays
             remove(replaced(out))
 
 
 def _inventory(run: Path) -> tuple[list[Path], Path | None]:
-    """The files that are called like actkit's, and the first thing that no run of its has, if any."""
+    """The files that are named like actkit's, and the first other file or folder, if any."""
     own: list[Path] = []
     foreign: list[Path] = []
     with writing(run):
@@ -129,7 +129,7 @@ def _inventory(run: Path) -> tuple[list[Path], Path | None]:
 
 
 def _is_part(path: Path) -> bool:
-    """Whether a file in one of a run's folders is called like one that actkit makes there."""
+    """Whether a file in a folder of a run is named like one that actkit makes there."""
     suffixes = (".json", ".npz") if path.parent.name == SHARDS else (".parquet",)
     is_part = part_number(path) is not None and path.suffix in suffixes
     return _is_file(path) and (is_part or UNFINISHED_FILE.fullmatch(path.name) is not None)

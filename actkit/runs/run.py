@@ -1,4 +1,4 @@
-"""A finished run, read: its tables, its activations as one array, its features as one sparse matrix."""
+"""`Run`: read the tables of a finished run, its activations as an array, its features as a sparse matrix."""
 
 import operator
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A finished run. Nothing is read before it is asked for."""
+    """A finished run. Only `run.json` is read at once, tables when they are asked for."""
 
     def __init__(self, path: "Path | str | Run") -> None:
         self.path = path_of_run(path)
@@ -40,29 +40,29 @@ class Run:
         return tuple(self.facts["tables"])
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """One table, all shards together. Raises RunError for a name that the run does not have."""
+        """Read one table, all parts. Raises RunError for a table that the run does not have."""
         return pa.concat_tables([part_of(self.path, name, part, columns) for part in self._parts(name)])
 
     def to_pandas(self, name: str) -> "pd.DataFrame":
-        """One table as a data frame."""
+        """Read one table as a data frame."""
         frame: pd.DataFrame = self.table(name).to_pandas()
         return frame
 
     @property
     def hook_points(self) -> tuple[str, ...]:
         """Hook points whose activations are stored."""
-        self._parts("activations")  # says what there is, where there are none
+        self._parts("activations")  # raises RunError where there are none
         return tuple(hook_points_of(self.path))
 
     def activations(self, hook_point: str, side: str | None = None) -> npt.NDArray[np.float32]:
         """[n, d_model]: every stored vector of one hook point, in order of sequence and position.
 
         `side` takes the sequences of one side only: shared, chosen, rejected, positive or negative. Only this hook
-        point's bytes are read; what each row is, `positions` says. Raises RunError for a hook point that is not stored.
+        point's vectors are read; `positions` has the place of each row. Raises RunError for one that is not stored.
         """
         wanted = self._of_side(side)
         found = [rows.activations[_rows_of(rows, wanted)] for rows in self._rows(hook_point)]
-        return np.concatenate(found)  # of one part too: what Parquet was read into is not writable
+        return np.concatenate(found)  # copies even a single part, since arrays read from Parquet may not be writable
 
     def positions(self, hook_point: str, side: str | None = None) -> "pd.DataFrame":
         """The sequence_id and position of each row of `activations`, as a data frame."""
@@ -77,7 +77,7 @@ class Run:
         return frame
 
     def features(self, sae: str | None = None) -> "csr_matrix":
-        """[n, d_sae] sparse: the stored features, a row each of `features`, or of `pooled_features` without those.
+        """[n, d_sae] sparse: a row for each row of `features`, or else of `pooled_features`.
 
         `sae` may be left out where the run has one. Rows are in order of sequence and position.
         """
@@ -98,14 +98,14 @@ class Run:
     def _rows(self, hook_point: str) -> Iterator[Rows]:
         found = False
         for part in self._parts("activations"):
-            for rows in rows_of(part, str(hook_point)):  # that of None are all
+            for rows in rows_of(part, str(hook_point)):  # str: None would read all hook points
                 found = True
                 yield rows
         if not found:
             raise RunError(f"{self.path}: no activations of {hook_point}", f"it has {', '.join(self.hook_points)}")
 
     def _of_side(self, side: str | None) -> npt.NDArray[np.int64] | None:
-        """The sequences of one side; None for those of all. Raises RunError for an unknown side."""
+        """The ids of the sequences of one side; None for all sides. Raises RunError for an unknown side."""
         if side is None:
             return None
         sequences = self.table("sequences", ["sequence_id", "side"])
@@ -124,12 +124,12 @@ class Run:
 
 
 def path_of_run(run: Run | Path | str) -> Path:
-    """Where a run is that is open already, or at a path. Raises UsageError for neither."""
+    """The path of an open run, or a path as it is given. Raises UsageError for anything else."""
     return run.path if isinstance(run, Run) else path_of(run)
 
 
 def whole(number: int, what: str) -> int:
-    """A number of Python's from one of Python or numpy. Raises UsageError for what is none."""
+    """Convert an integer of Python or numpy to int. Raises UsageError, naming `what`, for anything else."""
     try:
         return operator.index(number)
     except TypeError as error:
@@ -137,10 +137,10 @@ def whole(number: int, what: str) -> int:
 
 
 def _rows_of(rows: Rows, wanted: npt.NDArray[np.int64] | None) -> Any:
-    """An index of the rows of some sequences; of all, one that makes no copy."""
+    """An index of the rows of the sequences `wanted`; a slice, which makes no copy, for all."""
     return slice(None) if wanted is None else np.isin(rows.sequence_ids, wanted)
 
 
 def open_run(path: Path | str | Run) -> Run:
-    """Open a finished run, here or at an address of a store. Raises RunError for a directory that is none."""
+    """Open a finished run, in a directory or at an address. Raises RunError where there is none."""
     return Run(path)

@@ -1,4 +1,4 @@
-"""The local directory of a run that goes to a store, and what is fetched into it from there."""
+"""The local directory of a run that goes to a store, and its files fetched from there."""
 
 import hashlib
 import os
@@ -12,13 +12,13 @@ from actkit.runs.lock import LOCK
 from actkit.runs.paths import LOG_FILE, RUN_FILE, VERIFIED
 
 STAGING = "ACTKIT_STAGING"
-"""Environment variable: the folder in which runs are made that go to a store."""
+"""Environment variable: the folder for local directories of runs that go to a store."""
 UPLOADED = "uploaded.json"
-"""Beside the local directory: path in the run → sha256 of what was put there."""
+"""A file next to the local directory: path in the run → sha256 of the uploaded file."""
 
 
 def staging(at: RemotePath) -> Path:
-    """The directory of this machine in which the run is made; the same each time."""
+    """The local directory in which a run at `at` is made, the same each time; its folder is made."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = Path(os.environ.get(STAGING) or Path(cache) / "actkit" / "uploads")
     folder = root.absolute() / hashlib.sha256(str(at).encode()).hexdigest()[:16]

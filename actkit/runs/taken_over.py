@@ -24,7 +24,7 @@ def files_of(run: Path) -> Mapping[str, Written]:
 
 
 def about_of(run: Path) -> dict[str, str]:
-    """The metadata that every table of a run carries, so that it can be read alone."""
+    """The metadata that every table of a run has, so that a file says what made it."""
     files = files_of(run)
     part = next((name for name in files if name.startswith("sequences/")), None)
     if part is None:
@@ -36,10 +36,10 @@ def about_of(run: Path) -> dict[str, str]:
 
 
 def take_over(run: Path, into: RunDirectory, tables: Collection[str], changed: Collection[str]) -> None:
-    """Copy the manifests of `run`'s shards, and its `tables` but those that are `changed`.
+    """Copy the manifests of `run`'s shards, and its `tables` except those that are `changed`.
 
-    Of those only the checksums are compared: `RunDirectory.rewrite` writes them. Raises RunError for a file that is not
-    as it was written.
+    `RunDirectory.rewrite` writes the changed ones; here only their checksums are compared. Raises RunError for a file
+    that is not as it was written.
     """
     for name, was in files_of(run).items():
         folder = name.partition("/")[0]

@@ -1,8 +1,8 @@
-"""A run that several tasks computed: where each left its share, and how the shares become one unfinished run.
+"""The shares that several tasks computed of a run, and `gather`, which joins them into one unfinished run.
 
-Task 1 of 4 of `runs/x` writes `runs/x.1-of-4.partial`: the shards whose number modulo 4 is 1, each under the name that
-it has in the whole run, and at last `task.json`. Once every task has, `gather` puts all of them into
-`runs/x.partial`, as if one process had been stopped before its very end; whoever continues that has the run.
+Task 1 of 4 of `runs/x` writes `runs/x.1-of-4.partial`: the shards whose number modulo 4 is 1, named as in the whole
+run, and `task.json` last. Once every task is done, `gather` puts all shards into `runs/x.partial`, as if one
+process had been stopped just before the end. Resuming that run finishes it.
 """
 
 import glob
@@ -37,15 +37,15 @@ from actkit.runs.paths import (
 from actkit.runs.removal import check_removable, remove
 
 OF_TASK = {"task": int, "tasks": int, "shards": int, "end": dict}
-"""Entries of `task.json`, and their kinds."""
+"""Entry of `task.json` → its type."""
 NAMED = 5
-"""Tasks or shards that an error names."""
+"""Most tasks that an error names."""
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Share:
-    """The share of a run that one task left."""
+    """The share of a run that one task computed."""
 
     task: Task
     path: Path
@@ -63,7 +63,7 @@ def task_text(task: Task, shards: int, end: InputPosition) -> str:
 
 
 def divisions(out: Path) -> dict[int, list[int]]:
-    """Into how many tasks the run `out` was divided → the tasks that have begun; more than one where somebody erred."""
+    """Number of tasks → those that have begun, for the run `out`; several entries are a mistake of the user."""
     found: dict[int, list[int]] = {}
     for path in out.parent.glob(f"{glob.escape(out.name)}.*-of-*.partial"):
         name = TASK_NAME.search(path.name.removesuffix(".partial"))
@@ -73,7 +73,7 @@ def divisions(out: Path) -> dict[int, list[int]]:
 
 
 def shares(out: Path) -> list[Share]:
-    """Read the shares that the tasks of the run `out` left.
+    """Read the shares of the run `out`, one for each task.
 
     Raises RunError where a task is missing, running, not done, or was begun otherwise than the others.
     """
@@ -100,7 +100,7 @@ def shares(out: Path) -> list[Share]:
 
 
 def gather(out: Path) -> str:
-    """Put the shares of all tasks into `<out>.partial`; the command that they ran.
+    """Put the shares of all tasks into `<out>.partial`; return the name of their command.
 
     Files are linked where the file system can, else copied. Raises what `shares` raises, and RunError where an
     unfinished run of another kind is there.
@@ -188,7 +188,7 @@ def _of_file(path: Path, read: Callable[[], Found]) -> Found:
 
 
 def _linked(source: Path, target: Path) -> None:
-    """Have a file in another folder too, without taking its room twice where the file system can."""
+    """Link a file into another folder; copy it where the file system has no links."""
     target.parent.mkdir(exist_ok=True)
     if target.exists() and source.exists() and target.samefile(source):
         return

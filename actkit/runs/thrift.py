@@ -1,4 +1,4 @@
-"""Structs in Thrift's compact protocol, as footers and page headers of Parquet files are written: number → value."""
+"""Read structs in Thrift's compact protocol, that of Parquet's footers and page headers: field number → value."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ Struct = dict[int, Any]
 
 
 class Compact:
-    """Reads Thrift's compact protocol from bytes. What is not so raises ValueError."""
+    """Reads Thrift's compact protocol from bytes. Raises ValueError for bytes that are not in it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -15,7 +15,7 @@ class Compact:
         """How many bytes have been read."""
 
     def struct(self, depth: int = 0) -> Struct:
-        """The fields of a struct by their numbers."""
+        """Read the next struct: field number → value."""
         if depth > DEEPEST:
             raise ValueError("a footer that is nested too deeply")
         found: Struct = {}

@@ -1,7 +1,7 @@
 """Stage 6, sink: a run directory that grows as `<out>.partial` and gets its name when it is complete.
 
-A shard is written table by table, and then its manifest; a file with its final name is whole, and a shard with a
-manifest is. The directory itself is renamed last.
+A shard is written table by table, then its manifest. A file with its final name is whole, and so is a shard with a
+manifest. The directory itself is renamed last.
 """
 
 import json
@@ -25,9 +25,9 @@ from actkit.runs.removal import check_removable, clear, remove, tidy
 from actkit.schemas import SCHEMA_VERSION, TABLES
 
 Groups: TypeAlias = Mapping[str, pa.Table]
-"""Rows of one table, by row group: one group a hook point or SAE."""
+"""Rows of one table, by row group: a group for each hook point or SAE."""
 DICTIONARY = ("hook_point", "source", "side", "token", "role", "status", "reason", "field", "measure", "sae")
-"""Columns of few distinct values; vectors and ids are stored plainly, which is faster to write and to read."""
+"""Columns of few distinct values, stored with a dictionary; others are plain: faster to write and to read."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class RunDirectory:
 
     out: Path
     about: Mapping[str, str]
-    """What makes a file readable alone: command, model, revision, hook points, dtype; kept in every file's metadata."""
+    """Metadata of every file: command, model, revision, hook points and dtype, so that a file says what made it."""
     files: dict[str, Written] = field(default_factory=dict)
-    """Path in the run → the file that was written there, or found whole: what the last manifest will list."""
+    """Path in the run → the file that was written, or found whole; the last manifest lists them."""
 
     @property
     def partial(self) -> Path:
@@ -48,7 +48,7 @@ class RunDirectory:
     def write(self, table: str, groups: Groups, part: int = 0) -> Written:
         """Write part `part` of `table`, one row group for each group that has rows.
 
-        A shard has one part number in all tables.
+        A shard has the same part number in all tables.
         """
         # Vectors hardly compress (about 8 % with zstd), and writing them plainly is faster.
         compression = "none" if table == "activations" else "zstd"
@@ -71,9 +71,9 @@ class RunDirectory:
     def write_over(
         self, tables: Iterable[tuple[str, pa.Table | Groups]], after: Callable[[], None] = lambda: None
     ) -> None:
-        """Write what was computed over the finished shards; `after` is called after each part.
+        """Write tables that were computed over the finished shards; call `after` after each part.
 
-        A table of the shards comes part by part, as it is to be in the end.
+        A table that the shards have already comes part by part, and replaces theirs.
         """
         of_shards, following = self.tables().keys(), Counter[str]()
         for name, rows in tables:
@@ -100,13 +100,13 @@ class RunDirectory:
         return {name: about for name, about in found.items() if about["parts"]}
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a small file beside the tables, of a name in `TEXTS`: others would look like somebody else's."""
+        """Write a small file with a name in `TEXTS`; a file of another name would not count as actkit's."""
         if name not in TEXTS:
             raise ValueError(f"{name} is not in actkit.runs.paths.TEXTS")
         self.files[name] = write_text(self.partial / name, text)
 
     def discard_if_empty(self) -> None:
-        """Remove what a run wrote that failed before it had anything worth keeping; the lock's owner still holds it."""
+        """Remove the files of a run that failed before it had a sequence; the lock stays held."""
         if not self.tables().get("sequences", {}).get("rows"):
             with suppress(RunError):
                 clear(self.partial)
@@ -114,7 +114,7 @@ class RunDirectory:
     def finish(self, facts: Mapping[str, Any], overwrite: bool) -> Path:
         """Write the card, `run.json`, then the last manifest, and give the run its final name.
 
-        Raises RunError where a run came into its way meanwhile.
+        Raises RunError where another run has appeared there meanwhile.
         """
         self.write_text(CARD, card(facts))
         self.write_text(RUN_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
@@ -125,7 +125,7 @@ class RunDirectory:
                 if not overwrite:
                     raise RunError(f"{self.out} exists already", "move it away, then go on with --resume")
                 check_removable(self.out)
-                if is_there(aside):  # what an earlier replacement had no time to remove
+                if is_there(aside):  # left by a replacement that was interrupted
                     remove(aside)
                 self.out.rename(aside)
             self.partial.rename(self.out)
@@ -136,7 +136,7 @@ class RunDirectory:
 
 @contextmanager
 def gone_if_empty(partial: Path) -> Iterator[None]:
-    """Remove the directory, once its lock is gone, where a run ended early and left nothing in it."""
+    """Remove the directory `partial` if the work inside raises and leaves it empty."""
     try:
         yield
     except BaseException:
@@ -146,7 +146,7 @@ def gone_if_empty(partial: Path) -> Iterator[None]:
 
 
 def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
-    """Make the `.partial` directory, or find it. Raises RunError when that cannot be done."""
+    """Make the `.partial` directory unless it exists. Raises RunError where that fails."""
     run = RunDirectory(out, about)
     try:
         run.partial.mkdir(parents=True, exist_ok=True)
@@ -156,12 +156,12 @@ def start_run(out: Path, about: Mapping[str, str]) -> RunDirectory:
 
 
 def groups_of(table: str, rows: pa.Table | Groups) -> Groups:
-    """Rows as row groups: one of all of them, unless they are groups already."""
+    """Return `rows` as row groups: a single one for a table."""
     return {table: rows} if isinstance(rows, pa.Table) else rows
 
 
 def ordered(groups: list[Groups]) -> dict[str, pa.Table]:
-    """The groups of several batches put together, each group's rows in order of sequence and position."""
+    """Join the groups of several batches, and sort each group's rows by sequence and position."""
     joined = {name: pa.concat_tables([part[name] for part in groups]) for name in groups[0]}
     # All groups of a batch have the same rows in the same order, so one order serves for all.
     first = next(iter(joined.values()))

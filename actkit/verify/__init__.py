@@ -1,1 +1,1 @@
-"""Is a run whole and right: its files and tables, and its numbers computed again."""
+"""Check that a run is whole and right: its files, its tables, and its numbers, which are computed again."""

@@ -1,1 +1,1 @@
-"""Sparse autoencoders from outside: found, described, loaded and checked against their model."""
+"""Sparse autoencoders: find, load and describe them, and encode with them."""

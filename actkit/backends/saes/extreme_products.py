@@ -1,8 +1,8 @@
-"""The largest products of each of some vectors with very many others, without putting all of them in order.
+"""Find the k largest products of each of some vectors with very many others, without sorting all products.
 
-1. Multiply all, in bfloat16 where that is faster: each product is off by no more than rounding can make of it.
-2. Take the largest of each GROUP of them. The k-th largest of these, less what it may be off by, is a bar that k reach.
-3. What may reach the bar, a few more than k, is multiplied again in float32, one by one, and put in order.
+1. Multiply all, in bfloat16 where that is faster; the rounding error of each product has a known bound.
+2. Take the largest of each GROUP of products. The k-th largest of these, less its bound, is a bar that k reach.
+3. Compute the products that may reach the bar, a few more than k, again in float32, one by one, and sort them.
 
 So the result is that of all products in float32, one by one, whichever dtype finds them.
 """
@@ -18,36 +18,36 @@ from actkit.backends.saes.sae import nonzeros
 
 GROUP = 16
 ELEMENTS = 1 << 24
-"""Products that are in memory at once: 64 MB in float32."""
+"""Most products in memory at once: 64 MB in float32."""
 TOGETHER = 1024
-"""Most vectors that are looked at together."""
+"""Most vectors of a batch."""
 MOST_FOUND = ELEMENTS >> 4
-"""Products that may be among the largest, above which fewer vectors are looked at together."""
+"""Most candidates of a batch: with more products that may be among the largest, the batch is halved."""
 OF_SUM = 2.0**-23
-"""Twice the most that an addition in float32 rounds by, as a share of the vectors' norms: of both ways to add up."""
+"""Twice the largest rounding error of an addition in float32, as a share of the vectors' norms: for two sums."""
 OF_STORED = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
-"""Twice the most that a product is rounded by when it is stored, as a share of it."""
+"""Twice the largest rounding error of storing a product, as a share of it."""
 SIGNS = {"top": 1, "bottom": -1}
 Ends = dict[str, tuple[torch.Tensor, torch.Tensor]]
-"""`top` and `bottom`: values and ids [m, k], the furthest first; of equal ones the first comes first."""
+"""`top` and `bottom`: values and ids [m, k], the most extreme first; equal values by id."""
 
 
 @dataclass(frozen=True)
 class Others:
-    """The vectors [n, width] that are multiplied with; in float32 or less, and on any device."""
+    """The many vectors [n, width], in float32 or a smaller dtype, on any device."""
 
     vectors: torch.Tensor
     found_in: torch.dtype
-    """float32 or bfloat16."""
+    """The dtype of the first product: float32 or bfloat16."""
     low: torch.Tensor
-    """The vectors to find with: the same ones where that needs no copy."""
+    """The vectors for the first product: `vectors` itself where that needs no copy."""
     slack: torch.Tensor
-    """[n, 2] a product with a unit vector is off by no more than the first, times what rounding takes from that
-    vector, plus the second."""
+    """[n, 2] a bound of the error of a product with a unit vector: the first times the norm of that vector's rounding
+    error, plus the second."""
 
     @classmethod
     def of(cls, vectors: torch.Tensor, in_bfloat16: bool) -> "Others":
-        """`in_bfloat16` holds them once more, in that."""
+        """Prepare the vectors; `in_bfloat16` makes a copy of them in bfloat16."""
         n, width = vectors.shape
         slack = torch.empty(n, 2, device=vectors.device)
         for some in _slices(n, max(ELEMENTS // width, 1)):
@@ -59,7 +59,7 @@ class Others:
 
 
 def extremes(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str] = tuple(SIGNS)) -> Ends:
-    """The `k` largest and smallest products of unit vectors [m, width] with the others; all where there are fewer.
+    """Find the `k` largest and smallest products of unit vectors [m, width] with the others; all if there are fewer.
 
     `wanted` are `top`, `bottom` or both.
     """
@@ -82,7 +82,7 @@ def extremes(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str] 
 
 
 def _ends(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str]) -> Ends | None:
-    """The ends; None where so many products may be furthest that fewer vectors are to be looked at together."""
+    """The extremes of one batch; None for more than `MOST_FOUND` candidates, where the batch must be halved."""
     products = _products(units, others)
     lost = float(_lost(units, others.found_in == torch.bfloat16).max())
     slack = (others.slack[:, 0] * lost + others.slack[:, 1])[:, None]
@@ -97,7 +97,7 @@ def _ends(units: torch.Tensor, others: Others, k: int, wanted: Sequence[str]) ->
 
 
 def _products(units: torch.Tensor, others: Others) -> torch.Tensor:
-    """[n, m] in the dtype that finds."""
+    """[n, m] all products, in the dtype `found_in`."""
     low = units.to(others.found_in)
     if others.low.dtype == others.found_in:
         return torch.nn.functional.linear(others.low, low)
@@ -110,7 +110,7 @@ def _products(units: torch.Tensor, others: Others) -> torch.Tensor:
 def _found(products: torch.Tensor, slack: torch.Tensor, k: int, sign: int) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Columns and rows of the products that may be among the k largest of a column, or smallest; `slack` is [n, 1].
 
-    A product that is no number counts as large: it is never lost. None where more are found than memory may hold.
+    NaN counts as a candidate, so it is never lost. None for more than `MOST_FOUND` candidates.
     """
     most = sign * _of_groups(products, sign).float()
     off = most.abs() * OF_STORED[products.dtype] + _of_groups(slack, 1)
@@ -135,7 +135,7 @@ def _found(products: torch.Tensor, slack: torch.Tensor, k: int, sign: int) -> tu
 
 
 def _of_groups(values: torch.Tensor, sign: int) -> torch.Tensor:
-    """The largest of each GROUP rows, or smallest; the rows that are left over follow, each by itself."""
+    """The largest of each GROUP of rows, or the smallest; the remaining rows follow, each by itself."""
     whole = len(values) // GROUP * GROUP
     grouped = values[:whole].view(-1, GROUP, values.shape[1])
     return torch.cat([grouped.amax(1) if sign > 0 else grouped.amin(1), values[whole:]])
@@ -144,11 +144,11 @@ def _of_groups(values: torch.Tensor, sign: int) -> torch.Tensor:
 def _in_order(
     units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, k: int, sign: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k furthest of what was found, of each unit vector; on the CPU."""
+    """Sort the candidates of each unit vector; return the k most extreme, values and ids [m, k], on the CPU."""
     order = torch.argsort(columns * len(vectors) + rows)
     columns, rows = columns[order], rows[order]
     values = _exact(units, vectors, columns, rows)
-    # Two stable sorts: by value, then by vector. What comes in by id stays so where values are equal.
+    # Two stable sorts: by value, then by vector. Candidates are by id before, and stay so where values are equal.
     order = torch.sort(sign * values, descending=True, stable=True).indices
     order = order[torch.sort(columns[order], stable=True).indices]
     counts = torch.bincount(columns, minlength=len(units))
@@ -159,7 +159,7 @@ def _in_order(
 
 def _exact(units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """The products of these pairs [m] in float32."""
-    if vectors.device.type != "cpu":  # which may lack sparse products
+    if vectors.device.type != "cpu":  # other devices may lack sparse products
         pairs = _slices(len(rows), max(ELEMENTS // vectors.shape[1], 1))
         return torch.cat([(units[columns[some]] * vectors[rows[some]].float()).sum(1) for some in pairs])
     if vectors.dtype != torch.float32:
@@ -169,7 +169,7 @@ def _exact(units: torch.Tensor, vectors: torch.Tensor, columns: torch.Tensor, ro
 
 
 def products_at(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """The products of rows [n, d_in] with columns [d_sae, d_in] at these places alone."""
+    """[m] the products of `rows` [n, d_in] with `columns` [d_sae, d_in], for the pairs (`at`, `ids`) [m] alone."""
     ends = torch.cumsum(torch.bincount(at, minlength=len(rows)), 0)
     starts = torch.cat([ends.new_zeros(1), ends])
     with warnings.catch_warnings():
@@ -181,7 +181,7 @@ def products_at(rows: torch.Tensor, columns: torch.Tensor, at: torch.Tensor, ids
 
 
 def _lost(vectors: torch.Tensor, in_bfloat16: bool) -> torch.Tensor:
-    """[n] the norm of what rounding to bfloat16 takes from vectors in float32, as torch may be told to do by itself."""
+    """[n] norms of vectors' rounding errors in bfloat16, to which torch may round factors in float32 too."""
     if not in_bfloat16 and torch.get_float32_matmul_precision() == "highest":
         return vectors.new_zeros(len(vectors))
     lost: torch.Tensor = (vectors - vectors.bfloat16().float()).norm(dim=1)

@@ -1,7 +1,7 @@
-"""SAE directories that are not in SAELens's format, as a SAELens configuration and its weights.
+"""Convert SAE directories in other formats into a SAELens configuration and its weights.
 
-SAELens has converters of its own, but sparsify's takes a decoder for its transpose, leaves the decoder's bias in the
-input, and takes every folder for a residual stream; dictionary_learning's reads the hub only. A directory is:
+SAELens's own converter for sparsify takes a decoder for its transpose, leaves the decoder's bias in the input, and
+takes every folder for a residual stream. Its converter for dictionary_learning reads the hub only. Files by format:
 
     SAELens               cfg.json, sae_weights.safetensors
     sparsify              cfg.json, sae.safetensors; named layers.N or layers.N.mlp
@@ -24,7 +24,7 @@ from actkit.errors import ModelError, UsageError, in_short
 
 Parts = tuple[dict[str, Any], dict[str, torch.Tensor]]
 Converter = Callable[..., Parts]
-"""(path, device, cfg_overrides) → configuration, weights: what SAELens's `load_from_disk` takes as its converter."""
+"""(path, device, cfg_overrides) → configuration, weights: a `converter` for SAELens's `load_from_disk`."""
 
 CLASSES = {
     "AutoEncoder": "standard",
@@ -34,17 +34,17 @@ CLASSES = {
     "MatryoshkaBatchTopKSAE": "jumprelu",
     "JumpReluAutoEncoder": "jumprelu",
 }
-"""dictionary_learning's class → SAELens's architecture. BatchTopK's threshold, once learnt, is a JumpReLU's."""
+"""dictionary_learning's class → SAELens's architecture. A trained BatchTopK has the threshold of a JumpReLU."""
 
 POINTS = {"resid_post": "hook_resid_post", "mlp_out": "mlp.hook_out", "attention_out": "attn.hook_out"}
-"""Beginning of dictionary_learning's `submodule_name` → hook point. Its last two are a module's own output, before the
-norm that some architectures put after it."""
+"""Beginning of dictionary_learning's `submodule_name` → hook point. The last two are a module's own output, before the
+norm that follows in some architectures."""
 
 
 def converter(path: Path) -> Converter | None:
-    """What reads a directory's format, which its files show; None for SAELens's own.
+    """Choose the converter for a directory by the files in it; None for SAELens's own format.
 
-    Raises ModelError for what is no directory, and for one that is no SAE's.
+    Raises ModelError where there is no directory, or no SAE in it.
     """
     if not is_directory(path):
         raise ModelError(f"{in_short(path)}: no such directory", "an SAE's has cfg.json and sae_weights.safetensors")
@@ -62,10 +62,10 @@ def converter(path: Path) -> Converter | None:
 
 
 def from_sparsify(path: Path, device: str = "cpu", cfg_overrides: Mapping[str, Any] | None = None) -> Parts:
-    """An SAE of EleutherAI's sparsify: TopK of a ReLU, the decoder's bias subtracted from the input.
+    """Convert an SAE of EleutherAI's sparsify: TopK of a ReLU, with the decoder's bias subtracted from the input.
 
-    Raises ModelError for its transcoders, signed features and GroupMax, which SAELens has no class for, and for a
-    folder that does not say which module's output it reads.
+    Raises ModelError for transcoders, signed features and GroupMax, for which SAELens has no class, and for a folder
+    whose name does not say which module's output the SAE reads.
     """
     from safetensors.torch import load_file
 
@@ -94,9 +94,9 @@ def from_sparsify(path: Path, device: str = "cpu", cfg_overrides: Mapping[str, A
 
 
 def from_dictionary_learning(path: Path, device: str = "cpu", cfg_overrides: Mapping[str, Any] | None = None) -> Parts:
-    """An SAE of dictionary_learning; `ae.pt` is read as tensors only, so that no code in it can run.
+    """Convert an SAE of dictionary_learning; `ae.pt` is read as tensors only, so no code in it can run.
 
-    Raises ModelError for another class than those of `CLASSES`, and for another module than those of `POINTS`.
+    Raises ModelError for a class that is not in `CLASSES`, or a module that is not in `POINTS`.
     """
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     trainer = config["trainer"]
@@ -124,7 +124,7 @@ def from_dictionary_learning(path: Path, device: str = "cpu", cfg_overrides: Map
 
 
 def _either(held: Mapping[str, torch.Tensor], matrix: str, linear: str) -> torch.Tensor:
-    """A matrix as SAELens has it, or that of a torch Linear, which is its transpose."""
+    """A matrix in SAELens's orientation: as stored, or the transpose of a torch Linear's weight."""
     return held[matrix] if matrix in held else held[linear].T.contiguous()
 
 
@@ -148,7 +148,7 @@ def _parts(
         "normalize_activations": "none",
         "reshape_activations": "none",
         **own,
-        # SAELens takes a configuration without a version for one of before its version 6.
+        # SAELens takes a configuration without a version for one older than its version 6.
         "metadata": {
             "sae_lens_version": importlib.metadata.version("sae-lens"),
             **{k: v for k, v in says.items() if v is not None},
@@ -159,7 +159,7 @@ def _parts(
 
 
 def check_activation(about: Mapping[str, Any], name: str) -> None:
-    """Raise ModelError for an activation function that SAELens would take for ReLU: it does so with all but TopK."""
+    """Raise ModelError for an activation function other than ReLU and TopK: SAELens would compute ReLU instead."""
     function = next((about[key] for key in ("activation_fn_str", "activation_fn") if about.get(key)), "relu")
     more = about.get("activation_fn_kwargs")
     if function not in ("relu", "topk"):
@@ -169,20 +169,20 @@ def check_activation(about: Mapping[str, Any], name: str) -> None:
 
 
 def says_bos(about: Mapping[str, Any]) -> bool:
-    """Whether a configuration states `prepend_bos`; SAELens fills it in where an older one does not."""
+    """Whether a configuration states `prepend_bos`; SAELens adds it to older ones that do not."""
     metadata = about.get("metadata")
     return "prepend_bos" in about or (isinstance(metadata, Mapping) and "prepend_bos" in metadata)
 
 
 FILES = ("cfg.json", "sae_weights.safetensors", "sae.safetensors", "config.json", "ae.pt")
-"""All that is fetched of an SAE's folder in a Hugging Face repository."""
+"""The files that are fetched from an SAE's folder in a Hugging Face repository."""
 
 LONGEST = 255
-"""Characters of a folder in a repository; file systems have no longer names."""
+"""Most characters of a folder's path in a repository: file systems have no longer names."""
 
 
 def fetched(repository: str, sae_id: str) -> Path:
-    """The local directory of an SAE in a Hugging Face repository; `.` is the repository itself."""
+    """Fetch an SAE in a folder of a Hugging Face repository, `.` for its root; return the local directory."""
     from huggingface_hub import snapshot_download
 
     if not is_hub_id(repository):
@@ -192,7 +192,7 @@ def fetched(repository: str, sae_id: str) -> Path:
             f"--sae-id {in_short(sae_id)} is no folder of {repository}", "name a folder, or . for the repository"
         )
     inside = PurePosixPath(sae_id)
-    # sparsify says beside its folders which model and dataset they are of.
+    # sparsify stores the model and the dataset of its SAEs next to their folders.
     wanted = [*(str(inside / file) for file in FILES), str(inside.parent / "config.json")]
     hint = f"check the name, the connection, and that {sae_id} is a folder of the repository"
     with explained_sae(f"{repository}/{sae_id}", hint, of_hub=True):
@@ -203,6 +203,6 @@ def fetched(repository: str, sae_id: str) -> Path:
 
 
 def commit_of(repository: str) -> str | None:
-    """The commit of a repository in the local cache, by the notes of the hub's client."""
+    """The commit of a repository in the local cache; None where it is not there."""
     folder = cached(repository, None)
     return folder.name if folder is not None else None

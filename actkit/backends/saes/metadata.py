@@ -1,6 +1,6 @@
-"""The metadata of a SAELens SAE, read into `Sae`; and which architectures cannot encode a token at a time.
+"""Read the metadata of a SAELens SAE into `Sae`, and refuse architectures that cannot encode single tokens.
 
-SAELens's metadata answers None for any misspelt name, so every field is read here, once.
+SAELens's metadata returns None for any misspelt name, so each field is read once, in this module.
 """
 
 import re
@@ -23,35 +23,35 @@ HARMLESS = (
     "n_devices",
     "device_map",
 )
-"""Options of loading that do not change what a hook point of a model loaded without weight processing reads."""
+"""Options of loading that do not change the hook points of a model that is loaded without weight processing."""
 
 REFUSED = {
     "temporal": "its features depend on the tokens before, and actkit encodes each token by itself",
     "abstopk": "its features may be negative, and actkit keeps positive ones only",
     "matching_pursuit": "its features are chosen one after the other, which actkit has not been tested with",
 }
-"""Architectures that would give other numbers here than the SAE's own, and why."""
+"""Architecture → why actkit's numbers would not be the SAE's own."""
 
 LINEAR = ("standard", "gated", "jumprelu", "topk")
-"""Architectures whose reconstruction is features times decoder, plus its bias, put back into the input's scale."""
+"""Architectures whose reconstruction is features times decoder, plus bias, rescaled to the input's scale."""
 
 MEANT = {("hook_mlp_in", "pre_feedforward_layernorm.output"): "mlp.hook_in"}
-"""SAELens's name and the end of the Hugging Face name → TransformerLens's. Gemma Scope 2's transcoders read what the
-norm before the MLP puts out; `hook_mlp_in` is what goes into that norm."""
+"""SAELens's name and the end of the Hugging Face name → TransformerLens's name. Gemma Scope 2's transcoders read the
+output of the norm before the MLP; TransformerLens's `hook_mlp_in` is the input of that norm."""
 
 WRITTEN = frozenset(
     {*D_MODEL_WIDE, "hook_in", "hook_out", "hook_attn_in", "hook_mlp_in", "attn.hook_out", "mlp.hook_out"}
 )
-"""Hook points that centred writing weights change: the residual stream, and what is written to it. What a norm puts
-out, which a transcoder may read, stays the same."""
+"""Hook points that centred writing weights change: the residual stream, and outputs that are added to it. The output of
+a norm, which a transcoder may read, stays the same."""
 
 
 def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "float32") -> Sae:
-    """The `Sae` of a loaded SAELens SAE, under its name in tables; `facts` are added to its metadata.
+    """Make the `Sae` of a loaded SAELens SAE, with its name in tables; `facts` are added to its metadata.
 
-    With `dtype` bfloat16 its active features are found in bfloat16, where its architecture allows it.
+    With `dtype` bfloat16, active features are found in bfloat16 where the architecture allows it.
 
-    Raises ModelError for an SAE that does not say what it reads, or cannot be read token by token.
+    Raises ModelError for an SAE without a hook point, with bad weights or metadata, or unable to encode single tokens.
     """
     facts = {key: value for key, value in sae.cfg.metadata.to_dict().items() if value is not None} | facts
     _check_kinds(name, facts)
@@ -61,7 +61,7 @@ def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "flo
     _check_numbers(name, sae.state_dict())
     point, predicts = _reads(name, facts), _predicts(name, architecture, facts)
     if sae.cfg.reshape_activations == "hook_z":
-        sae.turn_off_forward_pass_hook_z_reshaping()  # heads arrive side by side already
+        sae.turn_off_forward_pass_hook_z_reshaping()  # heads are concatenated already
     centred, guesses = _assumed(sae, facts)
     facts |= {"architecture": architecture, "centred_input": centred}
     facts["normalize_activations"] = sae.cfg.normalize_activations
@@ -89,9 +89,9 @@ def described(sae: Any, name: str, facts: dict[str, Any], dtype: SaeDtype = "flo
 
 
 def _check_numbers(name: str, weights: Mapping[str, torch.Tensor]) -> None:
-    """Raise ModelError for weights that are no numbers: a feature would silently never fire, or have no meaning.
+    """Raise ModelError for NaN or infinity in weights: a feature would silently never fire, or have no meaning.
 
-    A threshold may be infinite: a feature that is dead.
+    A threshold may be infinite: its feature is dead.
     """
     for key, tensor in weights.items():
         # One pass and no copy in the usual case: a NaN or an infinity shows in the sum, which may itself be too large.
@@ -107,11 +107,11 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "prepend_bos": ((bool,), "true or false"),
     "model_from_pretrained_kwargs": ((dict,), "an object"),
 }
-"""The entries of an SAE's metadata that actkit reads."""
+"""Entry of an SAE's metadata that actkit reads → its types, and a description for errors."""
 
 
 def _check_kinds(name: str, facts: dict[str, Any]) -> None:
-    """Raise ModelError for metadata of another kind than it is read as."""
+    """Raise ModelError for an entry of the metadata whose type is not in `KINDS`."""
     for key, (kinds, what) in KINDS.items():
         found = facts.get(key)
         if found is not None and (not isinstance(found, kinds) or (isinstance(found, bool) and bool not in kinds)):
@@ -121,11 +121,11 @@ def _check_kinds(name: str, facts: dict[str, Any]) -> None:
 def _functions(
     sae: Any, centre: bool, dtype: SaeDtype
 ) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor], Callable[[torch.Tensor], Active | None] | None]:
-    """`Sae.encode`, `reconstruct` and `active`; `centre` subtracts the mean over d_model from what the SAE reads."""
+    """Make `Sae.encode`, `reconstruct` and `active`; `centre` subtracts the mean over d_model from the SAE's input."""
 
     def taken(x: torch.Tensor) -> torch.Tensor:
-        x = x.to(sae.device, torch.float32)  # of a model on several devices, a hook point may be on another
-        # Centred writing weights subtract the mean over d_model from all that is written to the residual stream.
+        x = x.to(sae.device, torch.float32)  # a model on several devices has hook points on others
+        # Centred writing weights subtract the mean over d_model from all outputs added to the residual stream.
         return x - x.mean(-1, keepdim=True) if centre else x
 
     def encode(x: torch.Tensor) -> torch.Tensor:
@@ -133,8 +133,8 @@ def _functions(
         return (found.to_dense() if found.is_sparse else found).to(x.device)
 
     def reconstruct(x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        # What an SAE takes out of its input, such as a layer norm's scale, decode puts back. It keeps that of the last
-        # tokens it encoded, which need not be these.
+        # decode restores what encode removed from the input, such as a layer norm's scale. The SAE stores that of the
+        # last tokens it encoded, which need not be these.
         sae.process_sae_in(taken(x))
         result = _decoded(sae, features.to(sae.device))
         return result.to(x.device) + (x.to(torch.float32) - taken(x).to(x.device))
@@ -143,9 +143,9 @@ def _functions(
 
 
 def _decoded(sae: Any, features: torch.Tensor) -> torch.Tensor:
-    """The result of `sae.decode`. For sparse features, only the decoder's rows that they name are added.
+    """Return `sae.decode` of features. For sparse features, only the decoder's rows of active features are added.
 
-    Multiplied with all rows, the zeros would take as long as the encoding did.
+    The full product would take as long as the encoding.
     """
     if not features.is_sparse or sae.cfg.architecture() not in LINEAR:
         found: torch.Tensor = sae.decode(features.to_dense() if features.is_sparse else features)
@@ -186,13 +186,13 @@ def _predicts(name: str, architecture: str, facts: dict[str, Any]) -> HookPoint 
 
 
 def _assumed(sae: Any, facts: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Whether the SAE's input is centred, and the questions that its files leave open."""
+    """Whether the SAE's input is centred, and the assumptions that its files leave open."""
     wants = dict(facts.get("model_from_pretrained_kwargs") or {})
     centred = bool(wants.pop("center_writing_weights", False))
     guesses = [f"option {key} of the model's loading has no effect here" for key in sorted(set(wants) - set(HARMLESS))]
     if "prepend_bos" not in facts:
         guesses.append("prepend_bos is not stated and assumed true")
-    # SAELens folds the factor or the matrix into the weights where it knows it; then the configuration says `none`.
+    # SAELens folds a known factor or matrix into the weights; then the configuration says `none`.
     if sae.cfg.normalize_activations == "expected_average_only_in":
         guesses.append("it was trained on scaled activations, the factor is not stated, and they are read unscaled")
     if sae.cfg.normalize_activations == "covariance_whitening":

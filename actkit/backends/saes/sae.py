@@ -1,4 +1,4 @@
-"""`Sae`, the one seam to sparse autoencoders: the hook point that it reads, its functions and its facts."""
+"""`Sae`, the only interface to sparse autoencoders: its hook point, its functions and its facts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from actkit.remote.url import FEATURE_PAGES
 
 @dataclass(frozen=True)
 class Active:
-    """The active features of an encoding [n, d_sae], token by token and by id within a token."""
+    """The active features of an encoding [n, d_sae], sorted by token, then by id."""
 
     rows: torch.Tensor
     ids: torch.Tensor
     values: torch.Tensor
-    """[nonzeros] each."""
+    """`rows`, `ids` and `values`, [nonzeros] each."""
 
     def of(self, chosen: torch.Tensor, n: int, d_sae: int) -> torch.Tensor:
-        """Some of the n tokens, by number and in order, as a sparse tensor [chosen, d_sae]."""
+        """The encoding of the tokens `chosen` of n, ascending, as a sparse tensor [chosen, d_sae]."""
         number = torch.full((n,), -1, device=chosen.device)
         number[chosen] = torch.arange(len(chosen), device=chosen.device)
         rows = number[self.rows]
@@ -40,7 +40,7 @@ def active_of(features: torch.Tensor) -> Active:
 def nonzeros(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Row and column of each True in a matrix, row after row.
 
-    On a CPU eight of them are looked at at once: of few in many, that is several times as fast.
+    On a CPU it tests eight entries at once, which is several times as fast where few are True.
     """
     if mask.device.type != "cpu" or mask.shape[1] % 8 or not mask.numel() or not mask.is_contiguous():
         rows, columns = mask.nonzero(as_tuple=True)
@@ -64,32 +64,32 @@ class Sae:
     architecture: str
     """standard, topk, batchtopk, jumprelu, gated, …"""
     encode: Callable[[torch.Tensor], torch.Tensor]
-    """[n, d_in] as the model computes it → [n, d_sae]: the SAE's own encode and normalisation of its input."""
+    """Input [n, d_in] as the model computes it → [n, d_sae]: the SAE's own normalisation and encode."""
     reconstruct: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
     """Input [n, d_in] and its encoding [n, d_sae], sparse (COO) or not → the SAE's reconstruction [n, d_in].
     None for a transcoder, which predicts another hook point."""
     model_name: str | None = None
-    """The model it was trained on."""
+    """The model on which the SAE was trained."""
     context_size: int | None = None
-    """Tokens in the contexts it was trained on."""
+    """Tokens in the contexts of its training."""
     prepend_bos: bool = True
-    """Whether those began with BOS."""
+    """Whether these contexts began with BOS."""
     neuronpedia_id: str | None = None
     guesses: tuple[str, ...] = field(default=())
     """Assumptions made where the SAE's files say nothing."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Everything its metadata says, for run.json."""
+    """All entries of its metadata, for `run.json`."""
     decoder: torch.Tensor | None = field(default=None, repr=False)
     """The decoder [d_sae, d_in]: each feature's vector at the hook point; None for a transcoder."""
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     """Name → tensor: all weights of `encode`, whose digest detects another SAE under the same name."""
     predicts: HookPoint | None = None
-    """The hook point that a transcoder writes; None for an SAE, which writes what it reads."""
+    """The hook point that a transcoder predicts; None for an SAE, which reconstructs its input."""
     active: Callable[[torch.Tensor], Active | None] | None = None
-    """[n, d_in] → the active features of their encoding, in less time than `encode` takes, or None for rows that only
-    `encode` can handle; None for an SAE of that kind."""
+    """Input [n, d_in] → the active features of its encoding, in less time than `encode` takes, or None for rows that
+    only `encode` can handle. The field is None for an SAE that only `encode` can handle."""
     dtype: SaeDtype = "float32"
-    """The encoding in which `active` finds features; their activations are float32."""
+    """The dtype in which `active` finds features; their activations are float32."""
 
     def about(self) -> dict[str, Any]:
         """The entry of `run.json` about the SAE."""
@@ -109,10 +109,10 @@ class Sae:
         }
 
     def cosines(self, directions: torch.Tensor) -> torch.Tensor:
-        """Directions [m, d_in] → cosine with the decoder row of each feature, [m, d_sae]; needs a decoder."""
+        """Return the cosines [m, d_sae] of directions [m, d_in] with each feature's decoder row; needs a decoder."""
         assert self.decoder is not None
         with torch.inference_mode():
-            # The unembedding's row of a token that is never predicted, padding say, may be zero: near to nothing.
+            # A direction may be zero, such as the unembedding's row of a padding token: its cosines are 0.
             unit = directions.to(self.decoder)
             unit = unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-12)
             cosines: torch.Tensor = (unit @ self.decoder.T) / self.decoder.norm(dim=1).clamp_min(1e-12)

@@ -1,7 +1,7 @@
 """SAELens: its registry and its SAEs. Only this file imports sae_lens.
 
-An SAE is read before the model, since it says which hook point of which model it reads and how: with BOS or without,
-with centred weights, with heads laid side by side (`metadata`).
+An SAE is loaded before the model, since its metadata names the model and the hook point, and says how to read it: with
+BOS or without, with centred weights, with concatenated heads (`metadata`).
 """
 
 import copy
@@ -27,11 +27,11 @@ from actkit.remote.hub_reach import Release
 
 DAMAGED = "its cfg.json and its weights do not belong together; fetch its files again"
 MOST = 1 << 26
-"""Numbers that an SAE reads, and features, at most."""
+"""Largest `d_in` and `d_sae` of an SAE."""
 
 
 def releases() -> Mapping[str, Release]:
-    """Every release that SAELens knows, and the bundled one."""
+    """Name → release: the bundled one, and every release that SAELens knows."""
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
     bundled = Release(NAME, NAME, _bundled_ids(), "bundled")
@@ -43,9 +43,9 @@ def releases() -> Mapping[str, Release]:
 
 
 def named(name: str) -> SaeSpec | None:
-    """Split the name `RELEASE/ID` that runs give an SAE; None where no part of it is a release.
+    """Split the name `RELEASE/ID` of an SAE in a run; None where it has no release or no id.
 
-    A release of the registry has no slash in it, a repository on the hub has one.
+    A release of the registry has no slash in its name, a repository on the hub has one.
     """
     owner, _, rest = name.partition("/")
     if owner == NAME or owner in releases():
@@ -59,13 +59,12 @@ def _bundled_ids() -> tuple[str, ...]:
 
 
 def load(spec: SaeSpec, device: str, dtype: SaeDtype = "float32") -> Sae:
-    """Load one SAE or transcoder in float32; `dtype` is what finds its active features (see `sparse_encode`).
+    """Load an SAE or transcoder in float32; `dtype` is that in which active features are found (`sparse_encode`).
 
-    A directory, and one of a Hugging Face repository, may be in SAELens's format, sparsify's or dictionary_learning's.
+    A directory, local or in a Hugging Face repository, has the format of SAELens, sparsify or dictionary_learning.
 
-    Raises UsageError for a release or an id that is not known, with the nearest ones; ModelError for files that cannot
-    be read, names that nothing can have, cross-layer transcoders, and architectures that do not encode each token by
-    itself.
+    Raises UsageError for an unknown release or id, with the nearest ones; ModelError for files that cannot be read,
+    impossible names, cross-layer transcoders, and architectures that do not encode each token by itself.
     """
     if spec.loaded is not None:
         return _in_memory(spec.loaded, device, dtype)
@@ -95,14 +94,14 @@ def _named(spec: SaeSpec) -> dict[str, Any]:
 
 
 def name_of(sae: Any) -> str:
-    """The name of an SAE in memory: its release and id, where it says them, else its hook point."""
+    """The name of an SAE in memory: release, and id or else hook point, as far as it has them; else its class."""
     about = sae.cfg.metadata.to_dict()
     names = (about.get("sae_lens_release") or about.get("release"), about.get("sae_id") or about.get("hook_name"))
     return "/".join(str(part) for part in names if part) or type(sae).__name__
 
 
 def _in_memory(sae: Any, device: str, dtype: SaeDtype) -> Sae:
-    """An SAE of the caller's. It is copied where reading it would change it."""
+    """Make a `Sae` of the caller's SAE, or of a copy where its dtype, device or shape of heads must change."""
     if not hasattr(getattr(sae, "cfg", None), "metadata") or not hasattr(sae, "encode"):
         raise UsageError(
             f"{type(sae).__name__} is no SAE of SAELens", "give an SAE object, a release and an id, or a path"
@@ -114,7 +113,7 @@ def _in_memory(sae: Any, device: str, dtype: SaeDtype) -> Sae:
 
 
 def unknown_release(release: str) -> UsageError:
-    """The error for a release that is not in the registry, with the nearest ones."""
+    """Make the error for a release that is not in the registry, with the nearest ones."""
     near = difflib.get_close_matches(release, releases(), n=5, cutoff=0.4)
     hint = f"the nearest are {', '.join(near)}" if near else "actkit saes lists the releases"
     return UsageError(f"--sae-release {in_short(release)} is not known", hint)
@@ -145,7 +144,7 @@ def _from_disk(path: Path, name: str, device: str, dtype: SaeDtype, facts: Mappi
 
 
 def _tried(sae: Sae) -> Sae:
-    """The SAE, which encodes a vector. Raises ModelError where its settings do not let it."""
+    """Return the SAE. Raises ModelError where it cannot encode a vector of zeros."""
     try:
         with torch.inference_mode():
             found = sae.encode(torch.zeros((1, sae.d_in), device=next(iter(sae.weights.values())).device))
@@ -159,10 +158,10 @@ def _tried(sae: Sae) -> Sae:
 
 
 def _check_own(path: Path) -> Mapping[str, Any]:
-    """The configuration of an SAE in SAELens's own format.
+    """Read and check the configuration of an SAE in SAELens's own format.
 
     Raises ModelError for sizes that the weights' file cannot hold, for an activation function that is not read, and for
-    a checkpoint of training: its BatchTopK chooses among all tokens of a batch at once.
+    a BatchTopK checkpoint of training, which chooses features among all tokens of a batch.
     """
     about = settings(path / "cfg.json", in_short(path))
     check_size(
@@ -191,7 +190,7 @@ def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repo
     if loader in REFUSED:
         raise ModelError(f"{name} is a {loader} SAE: {REFUSED[loader]}", "choose another SAE")
     hint = "check the connection, or that its files are in the local cache; --sae DIR is one of yours"
-    # For Gemma Scope 2, SAELens would ask the hub for shapes each time, whatever the local cache holds.
+    # For Gemma Scope 2, SAELens would ask the hub for shapes each time, even with a local copy.
     from_file = patch.object(pretrained_sae_loaders, "get_safetensors_tensor_shapes", _shapes)
     with explained_sae(name, hint, of_hub=True), _tensors_only(), from_file:
         sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
@@ -201,7 +200,7 @@ def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repo
 
 @contextmanager
 def _tensors_only() -> Iterator[None]:
-    """Let `torch.load` read nothing but tensors, also where SAELens leaves that to torch's version."""
+    """Inside, `torch.load` reads only tensors, also where SAELens does not ask for that."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -214,7 +213,7 @@ def _tensors_only() -> Iterator[None]:
 
 
 def _shapes(repository: str, filename: str) -> dict[str, list[int]]:
-    """The shapes of an SAE's tensors, off its file, which SAELens fetches anyway."""
+    """The shapes of an SAE's tensors, read from its file, which SAELens fetches anyway."""
     from huggingface_hub import hf_hub_download
     from safetensors import safe_open
 

@@ -1,18 +1,18 @@
-"""The active features of tokens, found in the SAE's pre-activations without computing its encoding as a matrix.
+"""Find the active features of tokens in the SAE's pre-activations, without computing its encoding as a matrix.
 
-In most architectures a feature's activation depends on its own pre-activation alone, and is zero where that is no more
-than a floor: minus its bias, or its threshold less the bias. So
+In most architectures a feature's activation depends on its own pre-activation alone, and is zero up to a floor: minus
+its bias, or its threshold less the bias. So
 
-1. rows are multiplied with the encoder, as the SAE's own `encode` does it;
-2. one comparison with floors that are lowered a little finds all that may be active, a few of a thousand;
-3. bias, threshold and activation function are computed of those alone, in float32, as the SAE has them.
+1. rows are multiplied with the encoder, as in the SAE's own `encode`;
+2. one comparison with slightly lowered floors finds the candidates, a few in a thousand features;
+3. bias, threshold and activation function are applied to the candidates alone, in float32, as in the SAE.
 
-The result is `encode`'s, and the matrix of all features is gone over once, where `encode` does so about six times.
+The result is that of `encode`. The matrix of all features is read once, where `encode` reads it about six times.
 
-In bfloat16 the product only finds what may be active: a column added to both factors raises each number by the most
-that rounding can have lowered it, so that none is missed. Pre-activations of what is found are computed again in
-float32, one by one, so that features and activations are float32's. Of TopK, where features depend on each other, the
-largest are found so (`extreme_products`); in float32 its own `encode` takes little longer.
+In bfloat16 the product only finds candidates: a column added to both factors raises each number by the most that
+rounding can have lowered it, so none is missed. Their pre-activations are computed again in float32, one by one, so
+features and activations are those of float32. In TopK features depend on each other: there `extreme_products` finds the
+largest; in float32 TopK's own `encode` takes little longer, and is used.
 """
 
 from collections.abc import Callable
@@ -32,23 +32,23 @@ BY_THEMSELVES = {
     "jumprelu_skip_transcoder": "b_enc",
     "gated": "b_gate",
 }
-"""Architectures in which a feature's activation depends on its own pre-activation alone → the bias that its floor has.
+"""Architectures in which a feature's activation depends on its own pre-activation alone → the bias in its floor.
 SAELens loads BatchTopK and Matryoshka SAEs as jumprelu."""
 LOWERED = 1e-5
-"""Share of a bias and a threshold by which a floor is lowered: far more than float32 rounds their sum by."""
+"""Share of a bias and a threshold by which a floor is lowered: far more than the rounding of their sum in float32."""
 ROUNDED = 2.0**-8 * 1.1
-"""Most that rounding two vectors to bfloat16 changes their product by, as a share of their norms' product (Cauchy and
-Schwarz), and a tenth for adding up in float32."""
+"""Largest change of a product when both vectors are rounded to bfloat16, as a share of their norms' product (Cauchy and
+Schwarz), and a tenth more for the sum in float32."""
 STEP = 2.0**-7
-"""Four times the most that rounding to bfloat16 changes a number by, as a share of it."""
+"""Four times the largest rounding error of a number in bfloat16, as a share of it."""
 MOST_FOUND = 1 / 32
-"""Share of the features above which the product in float32 takes less time than computing what was found one by one."""
+"""Largest share of candidates: above it, the product in float32 takes less time than computing them one by one."""
 LARGEST = 1e30
-"""Below it no sum of a product can have become infinite or NaN on the way."""
+"""Bound of products below which no partial sum can become infinite or NaN."""
 Found = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-"""Rows [n, d_in] → row, id and activation [m] each, row after row, by id within a row; zero or less is not active."""
+"""Rows [n, d_in] → row, id and activation, [m] each, by row and then id; zero or less is not active."""
 Product = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-"""Rows [n, d_in] → of what may be active row, id and pre-activation without bias, [m] each, row after row."""
+"""Rows [n, d_in] → row, id and pre-activation without bias of each candidate, [m] each, by row."""
 
 
 def sparse_encoder(
@@ -56,8 +56,8 @@ def sparse_encoder(
 ) -> Callable[[torch.Tensor], Active | None] | None:
     """Make the function that finds the active features of rows [n, d_in], which `taken` moves to the SAE's device.
 
-    That function returns None for rows that only `encode` can handle, such as those with a NaN. There is none, None,
-    for an SAE that is not known here.
+    The function returns None for rows that only `encode` can handle, such as those with a NaN. For an SAE of another
+    kind, and a TopK for which `encode` is faster, None is returned in place of the function.
     """
     if not _is_known(sae):
         return None
@@ -69,7 +69,7 @@ def sparse_encoder(
     @torch.no_grad()
     def active(x: torch.Tensor) -> Active | None:
         if sae.hook_sae_acts_pre._forward_hooks or sae.hook_sae_acts_post._forward_hooks:
-            return None  # whoever hooked an SAE in memory means to change what it encodes
+            return None  # a caller's hooks on an SAE in memory may change its encoding
         rows = sae.process_sae_in(taken(x))
         if not float(rows.norm(dim=1).max()) * largest < LARGEST:
             return None
@@ -81,7 +81,7 @@ def sparse_encoder(
 
 
 def _is_known(sae: Any) -> bool:
-    """Whether `encode` is one of SAELens's own that were read for this, and not a derived class's or a caller's."""
+    """Whether `encode` is SAELens's own for an architecture that this module handles, and not overridden."""
     kind = type(sae)
     own = kind.__module__.startswith("sae_lens.") and "Training" not in kind.__name__ and "encode" not in vars(sae)
     if sae.cfg.architecture() == "topk":
@@ -90,7 +90,7 @@ def _is_known(sae: Any) -> bool:
 
 
 def _by_themselves(sae: Any, in_bfloat16: bool) -> tuple[Found, float]:
-    """What finds features that depend on their own pre-activation alone, and the largest norm of their weights."""
+    """Make `Found` for features that depend on their own pre-activation alone; also return the largest weight norm."""
     weight: torch.Tensor = sae.W_enc.detach()
     bias: torch.Tensor = getattr(sae, BY_THEMSELVES[sae.cfg.architecture()]).detach()
     threshold: torch.Tensor = sae.threshold.detach() if hasattr(sae, "threshold") else torch.zeros_like(bias)
@@ -110,9 +110,9 @@ def _by_themselves(sae: Any, in_bfloat16: bool) -> tuple[Found, float]:
 
 
 def _largest_alone(sae: Any, in_bfloat16: bool) -> tuple[Found, float] | None:
-    """The same for TopK, whose k largest pre-activations are active; None where `encode` takes less time.
+    """As `_by_themselves`, for TopK, whose k largest pre-activations are active; None where `encode` takes less time.
 
-    Bias and scale are multiplied into one more copy of the weights, so that nothing is added to a product.
+    A further copy of the weights includes bias and scale, so that nothing is added to a product.
     """
     k, d_sae = int(sae.cfg.k), sae.W_enc.shape[1]
     if not in_bfloat16 or k > MOST_FOUND * d_sae:
@@ -134,7 +134,7 @@ def _largest_alone(sae: Any, in_bfloat16: bool) -> tuple[Found, float] | None:
 
 
 def _in_float32(weight: torch.Tensor, floor: torch.Tensor) -> Product:
-    """The product with `weight` [d_in, d_sae]: what is above its feature's `floor` [d_sae] may be active."""
+    """Make the product with `weight` [d_in, d_sae]; candidates are above their feature's `floor` [d_sae]."""
 
     def product(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         pre = rows @ weight
@@ -145,7 +145,7 @@ def _in_float32(weight: torch.Tensor, floor: torch.Tensor) -> Product:
 
 
 def _in_bfloat16(weight: torch.Tensor, floor: torch.Tensor) -> Product:
-    """The same, found in bfloat16; it holds two more copies of the weights, one of them in bfloat16."""
+    """As `_in_float32`, with candidates found in bfloat16; holds two more copies of the weights, one in bfloat16."""
     columns = weight.T.contiguous()  # [d_sae, d_in]
     norms = columns.norm(dim=1, keepdim=True)
     low = torch.cat([columns, norms * (1 + STEP)], 1).bfloat16()

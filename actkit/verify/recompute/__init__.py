@@ -1,1 +1,1 @@
-"""Records of a run computed again on the plain model, and compared with what is stored."""
+"""Compute records of a run again on the plain model, and compare them with the stored tables."""

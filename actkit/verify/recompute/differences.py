@@ -1,6 +1,6 @@
-"""Differences of stored numbers and the same computed again, by hook point and by SAE, and the tolerances for them.
+"""Differences between stored and recomputed numbers, by hook point and by SAE, and the tolerances for them.
 
-`Recomputed` has them all: how far each hook point and SAE is off, and what is no rounding.
+`Recomputed` collects them: the largest error of each hook point and SAE, and the differences that are no rounding.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from actkit.verify.recompute.retokenize import Retokenized
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest differences, each as a share of the Euclidean norm of the vector that was computed again."""
+    """Largest differences allowed, each as a share of the Euclidean norm of the recomputed vector."""
 
     vectors: float
-    """Of an activation, as the norm of the difference."""
+    """For an activation vector: the norm of the difference."""
     features: float
-    """Of a token's features, likewise, over the features that both have."""
+    """For a token's features: the norm of the difference over the features that both have."""
 
 
 TOLERANCES = {
@@ -29,8 +29,8 @@ TOLERANCES = {
     "float16": Tolerance(1e-2, 5e-2),
 }
 """Measured on a CPU: runs of `dpo` in trees and batches of 4,096 tokens, the hook points of `sites.NATIVE` at every
-layer, against the plain model. The largest differences of `tiny` (4 layers, 40 pairs) and of random models with weights
-twice as wide as at initialisation (Llama of 24 layers, Gemma 2 of 26, 12 pairs) were:
+layer, compared with the plain model. The largest differences of `tiny` (4 layers, 40 pairs) and of random models with
+weights twice as wide as at initialisation (Llama of 24 layers, Gemma 2 of 26, 12 pairs) were:
 
 | dtype | vectors, tiny | vectors, 24 and 26 layers | features, tiny |
 |---|---|---|---|
@@ -38,20 +38,20 @@ twice as wide as at initialisation (Llama of 24 layers, Gemma 2 of 26, 12 pairs)
 | bfloat16 | 2.0e-2 | 4.1e-2 | 1.0e-2 |
 | float16 | 3.8e-3 | 5.3e-3 | 2.0e-3 |
 
-All of the largest of the deep models are of `hook_mlp_out`, whose vectors are short beside the residual stream. Twice
-that is allowed of 16 bits; five times as much of features, since an SAE may stretch some directions. In float32 the
-kernels may differ as well (`backends.kernels`): a random Gemma 2 of 26 layers is then 1.5e-5 apart, where
-the plain model itself is 1.1e-5 from its numbers in float64. 5e-5 is allowed; a wrong position, mask or norm is off by
-far more."""
+In the deep models `hook_mlp_out` has the largest difference: its vectors are short compared with the residual stream.
+The tolerance of 16 bits is twice the largest difference. That of features is five times that of vectors, since an SAE
+may stretch some directions. In float32 the kernels may differ as well (`backends.kernels`): a random Gemma 2 of 26
+layers is then 1.5e-5 off, and the plain model itself is 1.1e-5 from its numbers in float64. The tolerance is 5e-5. A
+wrong position, mask or norm is off by far more."""
 OTHER_ATTENTION = Tolerance(1e-3, 5e-3)
-"""Smallest tolerance where the attention implementation is not the run's."""
+"""Smallest tolerance where the attention implementation is another than the run's."""
 
 
 def tolerance(dtype: str, store_dtype: str, same_attention: bool) -> Tolerance:
-    """The tolerance of a model in `dtype`; an unknown dtype has that of bfloat16."""
+    """Return the tolerance for a model in `dtype`; an unknown dtype has that of bfloat16."""
     found = TOLERANCES.get(dtype, TOLERANCES["bfloat16"])
     least = Tolerance(0.0, 0.0) if same_attention else OTHER_ATTENTION
-    # float16 rounds numbers to 11 bits, so a vector by at most 2**-11 of its norm.
+    # float16 rounds numbers to 11 bits, which changes a vector by at most 2**-11 of its norm.
     stored = 2.0**-11 if store_dtype == "float16" else 0.0
     return Tolerance(max(found.vectors, least.vectors) + stored, max(found.features, least.features))
 
@@ -70,7 +70,7 @@ class Vectors:
     """The vector that is furthest off."""
 
     def compare(self, stored: Floats, again: Floats, places: Sequence[str]) -> None:
-        """Both [n, width]: the norm of the difference over the norm of what was computed again."""
+        """Compare vectors, both [n, width]: norm of the difference over norm of the recomputed vector."""
         errors = relative(np.linalg.norm(stored - again, axis=1), np.linalg.norm(again, axis=1))
         self.n += len(errors)
         if len(errors) and (errors.max() > self.worst or not self.where):
@@ -78,19 +78,19 @@ class Vectors:
 
     @property
     def fails(self) -> bool:
-        """Whether a vector is further off than it may be."""
+        """Whether a vector is off by more than the tolerance."""
         return not self.worst <= self.tolerance
 
 
 @dataclass
 class Features:
-    """Differences of the features of one SAE and those encoded again."""
+    """Differences between the stored features of one SAE and those encoded again."""
 
     tolerance: Tolerance
     n: int = 0
     """Tokens, or texts where features are pooled."""
     identical: int = 0
-    """Of those, how many have the same features."""
+    """How many of them have the same features."""
     members: int = 0
     """Features that either has."""
     common: int = 0
@@ -99,11 +99,11 @@ class Features:
     """Largest norm of the difference over common features, over the norm of those computed again."""
     where: str = ""
     wrong: list[str] = field(default_factory=list)
-    """Differences that are no rounding, the first few."""
+    """The first three differences that are no rounding."""
     n_wrong: int = 0
 
     def count(self, stored: set[int], again: set[int], error: float, where: str) -> None:
-        """Count one token or text."""
+        """Count one token or text, with its stored and recomputed feature ids, and its `error`."""
         self.n += 1
         self.identical += stored == again
         self.members += len(stored | again)
@@ -119,12 +119,12 @@ class Features:
 
     @property
     def fails(self) -> bool:
-        """Whether there are such differences, or activations further off than they may be."""
+        """Whether a difference is no rounding, or an activation is off by more than the tolerance."""
         return self.n_wrong > 0 or not self.worst <= self.tolerance.features
 
 
 def relative(difference: "Floats | np.floating", norm: "Floats | np.floating") -> Floats:
-    """`difference` over `norm`; 0 where both are 0, infinite where only the norm is, or where one is no number."""
+    """`difference` over `norm`: 0 where the difference is 0, infinite where the quotient is not finite."""
     difference, norm = np.asarray(difference, dtype=np.float64), np.asarray(norm, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(difference == 0, 0.0, difference / norm)
@@ -134,33 +134,33 @@ def relative(difference: "Floats | np.floating", norm: "Floats | np.floating") -
 
 @dataclass
 class Recomputed:
-    """The records that were computed again, and how far what was stored of them is off."""
+    """Counts of the records that were computed again, and the differences of their stored numbers."""
 
     tolerance: Tolerance
     records: int = 0
     sequences: int = 0
     tokens: int = 0
-    """Tokens that were run, shared beginnings as often as they were."""
+    """Tokens that were run; a shared beginning counts each time that it was run."""
     vectors: dict[str, Vectors] = field(default_factory=dict)
-    """Hook point, or `pooled` and the hook point, → how far its vectors are off."""
+    """Hook point, or `pooled` and the hook point, → the differences of its vectors."""
     features: dict[str, Features] = field(default_factory=dict)
-    """SAE, or `pooled` and the SAE, → how far its features are off."""
+    """SAE, or `pooled` and the SAE, → the differences of its features."""
     texts: Retokenized = field(default_factory=Retokenized)
     not_recomputed: dict[str, str] = field(default_factory=dict)
     """Records and tables that could not be computed again → why."""
     others: list[str] = field(default_factory=list)
-    """Faults beside the numbers, such as another model under the same name."""
+    """Other faults than wrong numbers, such as another model under the same name."""
 
     last_record: int = -1
 
     def count(self, record_id: int) -> None:
-        """Count a record; what stands of it in the next shard is the same one."""
+        """Count a record once, also where it goes on in the next shard."""
         self.records += record_id != self.last_record
         self.last_record = record_id
 
     @property
     def problems(self) -> list[str]:
-        """Everything that is further off than rounding explains."""
+        """A sentence for each difference that rounding does not explain, and for each other fault."""
         found = [
             f"{name} is {vector.worst:.2e} off the plain model, at {vector.where}; {vector.tolerance:.0e} is allowed"
             for name, vector in self.vectors.items()

@@ -1,9 +1,8 @@
-"""Stored features, of tokens and pooled, against the same encoded again: which differ, and what is rounding.
+"""Compare stored features, of tokens and pooled, with features encoded again, and tell differences from rounding.
 
-A feature that is stored but not found again, or the other way round, is within rounding in three cases: it stands at
-the end of what was kept (`top_k`, a threshold), no further from it than the tolerance; or a change of the activations
-no larger than the tolerance turns it on or off. For the last, the activations are moved along the feature's own
-direction and encoded again.
+A feature that only one of the two has is within rounding in three cases: its activation is within the tolerance of the
+smallest of `top_k`, or of the threshold, or a change of the model's activations within the tolerance turns the feature
+on or off. To test the last, `flips` moves the activations along the feature's own direction and encodes them again.
 """
 
 from dataclasses import dataclass
@@ -21,20 +20,20 @@ from actkit.verify.recompute.differences import Features, Floats, relative
 from actkit.verify.recompute.stored import StoredSequence
 
 STEPS = (0.1, 0.3, 1.0)
-"""Shares of the tolerance that activations are shifted by."""
+"""Shares of the tolerance by which `flips` shifts activations."""
 MOVES = 32
-"""Directions in which they are shifted where features are counted."""
+"""Random directions in which activations are shifted to check `n_active`."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The rule that selects the features of a token that a run keeps."""
+    """The rule by which a run selects the features of a token that it keeps."""
 
     top_k: int | None = None
     threshold: float = 0.0
 
     def of(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Ids of the features of [d_sae] that are kept, largest first, equal ones by id."""
+        """Return the ids of the features kept of `values` [d_sae], largest activation first, equal ones by id."""
         ids = np.flatnonzero(values > max(np.float32(self.threshold), np.float32(0.0)))
         ids = ids[np.argsort(-values[ids], kind="stable")]
         return ids[: self.top_k]
@@ -49,14 +48,14 @@ def compare_token(
     cut: Cut,
     where: str,
 ) -> None:
-    """Hold one token's stored features (ids, activations, n_active) against `values` [d_sae], encoded from its `x`."""
+    """Compare one token's stored features (ids, activations, n_active) with `values` [d_sae], encoded from its `x`."""
     ids, activations, n_active = stored
     encoded = values
     again = cut.of(values)
     error = apart(ids, activations, values, again)
     seen.count(set(ids.tolist()), set(again.tolist()), error, where)
     for feature in sorted(set(ids.tolist()) ^ set(again.tolist())):
-        if flips(sae, x, feature, seen.tolerance.vectors):  # then it might as well be as it is stored
+        if flips(sae, x, feature, seen.tolerance.vectors):  # then the stored activation is as good
             values = values.copy()
             values[feature] = activations[ids == feature].sum()
     again = cut.of(values)
@@ -73,7 +72,7 @@ def compare_token(
 
 
 def _may_be(n_active: int, sae: Sae, x: torch.Tensor, tolerance: float) -> bool:
-    """Whether so many features may be active, had `x` [d_in] been rounded by `tolerance` of its norm."""
+    """Whether rounding `x` [d_in] by `tolerance` of its norm may give `n_active` active features."""
     x = x.to(torch.float32)[None]
     moves = torch.randn((MOVES, x.shape[1]), generator=torch.Generator().manual_seed(0)).to(x.device)
     moves *= tolerance * x.norm() / moves.norm(dim=1, keepdim=True)
@@ -97,9 +96,9 @@ def flips(sae: Sae, x: torch.Tensor, feature: int, tolerance: float) -> bool:
 
 
 def _direction(sae: Sae, x: torch.Tensor, feature: int) -> torch.Tensor:
-    """[1, d_in] how to move `x` [1, d_in] so that a feature changes most: along its encoder, or else its decoder.
+    """[1, d_in] the direction in which a feature changes most: its encoder's, or else its decoder's.
 
-    Of an SAE that shows neither, `x` can only be made longer and shorter.
+    For an SAE that shows neither, it is the direction of `x` [1, d_in] itself.
     """
     encoder = sae.weights.get("W_enc")
     if encoder is not None and encoder.shape == (sae.d_in, sae.d_sae):
@@ -118,7 +117,7 @@ def apart(
     values: npt.NDArray[np.float32],
     again: npt.NDArray[np.int64],
 ) -> float:
-    """The norm of the difference over the features that both have, as a share of the norm of those found again."""
+    """The norm of the difference over the features that both have, as a share of the norm of the recomputed ones."""
     both = np.isin(ids, again)
     difference = activations[both].astype(np.float64) - values[ids[both]]
     return float(relative(np.linalg.norm(difference), np.linalg.norm(values[again].astype(np.float64))))
@@ -130,10 +129,10 @@ def _state(stored: bool, value: float) -> str:
 
 
 def positions_pooled(pooling: Pooling, sequence: StoredSequence) -> Ints | None:
-    """The positions that the sequence was pooled over; None where its tables do not tell.
+    """The positions over which the run pooled a sequence; None where its tables do not tell.
 
-    They are those whose activations are stored, or else the answer's: the tokens of one role from
-    `response_start` on, or all of a text that is no answer. `n_kept` must agree.
+    They are the positions whose activations are stored. Without those they are the answer's: the tokens of one role
+    from `response_start` on, or all tokens of a text without an answer. `n_kept` must agree.
     """
     stored = next(iter(sequence.values.get("activations", {}).values()), None)
     if stored is not None:
@@ -152,7 +151,7 @@ def positions_pooled(pooling: Pooling, sequence: StoredSequence) -> Ints | None:
 
 
 def pooled_vector(x: torch.Tensor) -> Floats:
-    """[1, width] the mean of the vectors [n, width]; float32, as it is stored."""
+    """[1, width] the mean of the vectors `x` [n, width], rounded to float32 as the run stores it."""
     mean: Floats = x.cpu().to(torch.float64).mean(0).numpy().astype(np.float32).astype(np.float64)[None]
     return mean
 
@@ -160,10 +159,11 @@ def pooled_vector(x: torch.Tensor) -> Floats:
 def compare_pooled(
     seen: Features, sae: Sae, x: torch.Tensor, positions: Ints, row: pa.Table, pool: Pool, where: str
 ) -> None:
-    """Hold one text's pooled features (`row`, one row) against those encoded again from its activations `x` [n, d_in].
+    """Compare one text's pooled features (`row`, one row) with those encoded again from its activations `x` [n, d_in].
 
-    A feature is within rounding where turning it on or off takes no larger a change than the tolerance, at each
-    position where it is active; the position where it is strongest, where another is as strong but for rounding.
+    A missing feature is within rounding where a change within the tolerance turns it off at each of its positions; an
+    extra one, where such a change turns it on at the stored position. That position may be any where the feature is as
+    strong as anywhere, but for rounding.
     """
     with torch.inference_mode():
         each = sae.encode(x).cpu().numpy()

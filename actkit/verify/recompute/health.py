@@ -1,4 +1,4 @@
-"""`health` of a run whose records are all computed again: what its SAEs do on the plain model's activations."""
+"""Compute `health` of a run's SAEs on the plain model's activations, where all records are computed again."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from actkit.verify.recompute.stored import StoredSequence
 
 EXACT = ("n_tokens", "n_sequences", "longest_context", "n_decoded")
 TIMES = 10.0
-"""Tolerances of features by which shares may differ: features that hardly fire may turn on or off."""
+"""How many tolerances a share may be off by: features that hardly fire may turn on or off."""
 
 
 @dataclass
 class HealthAgain:
-    """Counts the health of each SAE, text by text."""
+    """Counts of the health of each SAE, text by text."""
 
     of: Mapping[str, Health] = field(default_factory=dict)
     """SAE → its counts."""
 
     def count(self, sequence: StoredSequence, read: Mapping[HookPoint, torch.Tensor]) -> None:
-        """Add the positions of a sequence that the run read: those of which it is known whether they are sinks."""
+        """Count the positions of a sequence that the run read: those whose `is_sink` is not null."""
         at = np.flatnonzero([said is not None for said in sequence.spelled["is_sink"].to_pylist()])
         for health in self.of.values() if len(at) else ():
             if health.sae.hook_point not in read:
@@ -40,7 +40,7 @@ class HealthAgain:
                 )
 
     def differing(self, stated: Mapping[str, Any], tolerance: float) -> Iterator[str]:
-        """Each figure of `run.json` that is another; of very many tokens, what a part of them is decoded for is not."""
+        """Each figure of `health` in `run.json` that differs; above `DECODED` tokens, not those of decoded tokens."""
         for row in stated.get("health", ()):
             health = self.of.get(row.get("sae"))
             again = {} if health is None else health.summary()

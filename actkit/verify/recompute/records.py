@@ -1,7 +1,7 @@
-"""Records of finished shards, computed again on the plain model, one sequence at a time, and compared with the tables.
+"""Compute records of finished shards again on the plain model, a sequence at a time, and compare them with the tables.
 
-No runner of actkit's is in the path: `actkit.backends.reference` runs the Hugging Face model on a sequence's whole path
-of token ids, without padding, and the SAEs' own `encode` makes features of what it computes.
+None of the code that computed the run is used: `actkit.backends.reference` runs the Hugging Face model on a sequence's
+whole path of token ids, without padding, and the SAEs' own `encode` turns the activations into features.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ Read = Mapping[HookPoint, torch.Tensor]
 
 @dataclass(frozen=True)
 class Recomputing:
-    """Computes records of runs again: model, SAEs, and how the rows were made."""
+    """Computes records of runs again: the model, the SAEs, and the rules by which the rows were made."""
 
     model: PlainModel
     saes: Mapping[str, Sae]
@@ -51,11 +51,11 @@ class Recomputing:
     """None where nothing was pooled."""
     tolerance: Tolerance
     interventions: Mapping[int, tuple[Intervention, str]] = field(default_factory=dict)
-    """Of runs that steer: id → what is done, and at which positions."""
+    """For runs that steer: id → the intervention, and the positions at which it acts."""
     norms: Norms = field(default_factory=dict)
-    """Where sinks are looked for."""
+    """Hook point → norm, where `is_sink` is checked; empty where it is not."""
     health: HealthAgain = field(default_factory=HealthAgain)
-    """Counted where all records are computed again."""
+    """Health of the SAEs, where all records are computed again; else of none."""
 
     @classmethod
     def by(
@@ -67,7 +67,7 @@ class Recomputing:
         saes: Mapping[str, Sae],
         same_attention: bool = True,
     ) -> "Recomputing":
-        """What computes the records of a run that was made by these rules; `saes` by name."""
+        """Make a `Recomputing` for a run that was made by these rules; `saes` by name."""
         return cls(
             plain,
             saes,
@@ -88,7 +88,7 @@ class Recomputing:
     ) -> Recomputed:
         """Compute `n` records again, drawn with `seed` from all shards or from those whose parts are called `only`.
 
-        What comes of it is counted `into` what is given, if anything. `on_record` hears how many are done. Raises
+        Returns the counts, added to `into` where it is given. Calls `on_record` with the number of records done. Raises
         ModelError where a module is not run as expected.
         """
         found = into or Recomputed(self.tolerance)
@@ -171,8 +171,7 @@ class Recomputing:
 def drawn(run: Path, n: int, seed: int, only: Sequence[str] = ()) -> dict[str, Ints]:
     """Part → ids of the records drawn from it, ascending: `n` of all that have sequences, or all where there are fewer.
 
-    Of a record that stands in several shards, what each of them has is drawn by itself. With `only`, of parts of those
-    names.
+    A record in several shards counts as several, one for each shard. With `only`, records of the parts of those names.
     """
     records = {part.name: records_in(part) for part in parts(run, "sequences") if not only or part.name in only}
     owner = np.repeat(np.arange(len(records)), [len(record) for record in records.values()])

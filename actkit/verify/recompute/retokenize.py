@@ -1,9 +1,8 @@
-"""Whether the stored texts, tokenized again, are the stored tokens; the tokenizer is called as it is.
+"""Tokenize the stored texts again with the plain tokenizer, and compare the result with the stored tokens.
 
-A text that is a whole rendering of a chat gets no special tokens; plain text gets the BOS that the run was made with.
-A shared beginning is a text cut short, of which the tokens are not defined; those that go on from it have the whole
-text, and say what it is. A document's chunks are put together again. Where token ids are the same, so must be what a
-token is called, its characters, and whether it is special.
+A rendered chat gets no special tokens; plain text gets the BOS that the run was made with. The tokens of a shared
+beginning are not defined, since its text is cut short; the sequences that continue it have the whole text. A document's
+chunks are joined first. Where token ids agree, each token's name, characters and `is_special` must agree too.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from actkit.verify.recompute.stored import SPELLED, StoredSequence, read_documen
 
 SHARED = "shared"
 IN_ONE_PIECE = 1 << 21
-"""Characters, of which tokenizing takes up to 400 MB."""
+"""Characters that are tokenized at once, which takes up to 400 MB."""
 CHAT_ROLES = frozenset(("system", "user", "assistant", "tool"))
 
 
@@ -36,14 +35,14 @@ class Retokenized:
     n: int = 0
     same: int = 0
     not_defined: int = 0
-    """Shared beginnings, and chunks of a document that is not there to its end yet."""
+    """Shared beginnings, and chunks of a document whose other chunks are not all there yet."""
     documents: set[int] = field(default_factory=set)
     """Records of several shards that have been tokenized again."""
     wrong: list[str] = field(default_factory=list)
-    """Where token ids differ, the first few."""
+    """The first three differences in words, and each wrong text of a shared beginning."""
 
     def count(self, same: bool, what: str) -> None:
-        """Count one text."""
+        """Count one text; `what` says how it differs."""
         self.n += 1
         self.same += same
         if not same and len(self.wrong) < 3:
@@ -52,18 +51,18 @@ class Retokenized:
 
 @dataclass(frozen=True)
 class Retokenizer:
-    """The tokenizer, and how the run begins a text."""
+    """The tokenizer, and the rules by which the run begins a text."""
 
     tokenizer: Tokenizer
     bos: Bos
-    """As it was resolved: for SAEs, what their training had."""
+    """As the run resolved it: for SAEs, as in their training."""
     chat: bool | None
-    """Whether texts are renderings of chats; None where a run may have both, and roles tell."""
+    """Whether texts are rendered chats; None where a run may have both, and roles tell which."""
     spells: bool = True
-    """Whether what a token is called and where it stands is compared too: another version may have it otherwise."""
+    """Whether names and characters of tokens are compared too: another version of actkit may give others."""
 
     def check(self, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized) -> None:
-        """Tokenize one record's texts again, which are in a shard of `run`, and compare them with its token ids."""
+        """Tokenize the texts of one record in a shard of `run` again, and compare them with its stored tokens."""
         if any(sequence.row["chunk"] is not None for sequence in record):
             _check_document(self, run, part, record, seen)
             return
@@ -86,15 +85,15 @@ class Retokenizer:
             if not fits:
                 seen.count(False, f"{sequence.place}: {difference(again[0].ids, sequence.token_ids)}")
                 continue
-            # The beginning that two share has the characters that it has in the first of them.
+            # The tokens of a shared beginning have their characters in the first sequence that continues it.
             own = 0 if first[sequence.row["parent_id"]] is sequence else sequence.row["start"]
             what = self.misspelled(fits[0].part(own, n), sequence.spelled.slice(own), own)
             seen.count(what is None, f"{sequence.place}: {what}")
 
     def misspelled(self, again: Tokens, stored: pa.Table, at: int = 0, before: int = 0) -> str | None:
-        """What is wrong with the first token whose name, characters or kind are others; None where all are right.
+        """Describe the first token whose name, characters or `is_special` differ; None where all agree.
 
-        `before` is how many characters stand before the text that was tokenized again.
+        `at` is the index of the first token; `before` counts the characters before the text that was tokenized again.
         """
         if not self.spells:
             return None
@@ -118,7 +117,7 @@ class Retokenizer:
         return [self.tokens(sequence.row["text"], "never" if way else self.bos) for way in wanted]
 
     def tokens(self, text: str, bos: Bos) -> Tokens:
-        """The tokens of a text: in one piece, so that those made in windows are compared with another way."""
+        """The tokens of a text, made in one piece, as a check of runs that tokenize in windows."""
         special = bos != "never"
         if len(text) > IN_ONE_PIECE:
             found = tokens_in(self.tokenizer, text, special, len(text))[0]
@@ -139,7 +138,7 @@ class Retokenizer:
 
 
 def _beginning(whole: StoredSequence, length: int) -> str:
-    """The text of the first `length` tokens of one that goes on from them, U+FFFD for a character in part."""
+    """The text of the first `length` tokens of a sequence; U+FFFD for a character that is cut."""
     end = whole.spelled["char_end"][length - 1].as_py()
     least = end if length >= len(whole.spelled) else min(end, whole.spelled["char_start"][length].as_py())
     text: str = whole.row["text"][:least] + "\ufffd" * (end - least)
@@ -149,7 +148,7 @@ def _beginning(whole: StoredSequence, length: int) -> str:
 def _check_document(
     how: Retokenizer, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized
 ) -> None:
-    """The chunks of one document, put together, without the BOS that each begins with."""
+    """Join the chunks of one document, without the BOS that each begins with, and compare their tokens."""
     number = record[0].row["record_id"]
     if number in seen.documents:
         return
@@ -168,7 +167,7 @@ def _check_document(
     again = how.tokens(text_of([chunk.row for chunk in found]), "never")
     if np.array_equal(again.ids, ids):
         stored = pa.concat_tables([chunk.spelled.slice(begin is not None) for chunk in found])
-        # A BOS that the text begins with is its first chunk's.
+        # If the text itself begins with BOS, the first chunk's BOS is that one.
         says = how.misspelled(again, stored, before=found[0].row["char_offset"])
     else:
         says = difference(again.ids, ids)
@@ -177,7 +176,7 @@ def _check_document(
 
 
 def difference(again: Ints, stored: Ints) -> str:
-    """The first place where two rows of token ids differ."""
+    """Describe the first place where two rows of token ids differ."""
     shorter = min(len(again), len(stored))
     apart = np.flatnonzero(again[:shorter] != stored[:shorter])
     if len(apart):

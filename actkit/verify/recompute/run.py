@@ -1,4 +1,4 @@
-"""`actkit verify --recompute`: from a finished run's `run.json` to its model and SAEs, and to its records once more."""
+"""`actkit verify --recompute`: load the model and SAEs that `run.json` names, and compute records of the run again."""
 
 import json
 import time
@@ -30,31 +30,31 @@ from actkit.verify.tables.derived import OF_WEIGHTS, made_alike
 from actkit.verify.tables.findings import Findings
 
 BRIDGE = "BridgedModel"
-"""The backend of runs whose model was run with eager attention, whatever was asked for."""
+"""The backend that runs a model with eager attention, whatever `run.json` says under `attn`."""
 
 
 HOW_LOADED = ("metadata", "found_in", "revision")
-"""What is said of an SAE and depends on how it is loaded, or is compared entry by entry."""
+"""Entries about an SAE that depend on how it is loaded, or that are compared entry by entry."""
 NAMED = ("sae_release", "sae_id")
-"""And what was given for it, which is its name where a release was asked for."""
+"""Entries that repeat the options; they are compared only where the run named a release."""
 
 
 @dataclass(frozen=True)
 class RecomputeSpec:
-    """The records that are computed again, and the model and SAEs for it."""
+    """Options of the recomputation: how many records, and where the model and SAEs are."""
 
     n: int
     seed: int = 0
     attn: Attention | None = None
-    """None is the run's own; with another, differences of the two implementations are allowed for."""
+    """None is the run's own; another one has a larger tolerance (`OTHER_ATTENTION`)."""
     device: str = "auto"
     model: str | None = None
-    """Where the model is, if not where it was: a directory, say."""
+    """Another place of the model than the run's, such as a directory."""
     saes: Sequence[str] = ()
-    """Directories of SAEs that are not where they were."""
+    """Directories of SAEs that are elsewhere than in the run."""
     trust_remote_code: bool = False
     allow_pickle: bool = False
-    """The two that need a person's consent are not taken from the run."""
+    """`trust_remote_code` and `allow_pickle` need a person's consent, so they are not taken from the run."""
 
 
 def recompute(
@@ -64,10 +64,10 @@ def recompute(
     findings: Findings,
     on_record: Callable[[int], None] = lambda _done: None,
 ) -> tuple[Recomputed, dict[str, Any]]:
-    """Compute records of a finished run again, of which `facts` is `run.json`, and its tables that come of weights.
+    """Compute records of a finished run again, and its tables that come of weights; `facts` is the run's `run.json`.
 
-    Returns what came of the records, and how they were computed, as plain values; what is wrong with tables is added to
-    the `findings`. Raises ModelError where the model cannot be loaded; an SAE that cannot be is a problem.
+    Returns the comparison of the records, and the same as plain values with the settings of the computation. Adds
+    problems of tables to `findings`. Raises ModelError where the model cannot be loaded; for an SAE that is a problem.
     """
     began = time.time()
     about = facts["model"]
@@ -97,7 +97,7 @@ def recompute(
 
 
 def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findings: Findings) -> None:
-    """Compute the tables that come of weights again; that a model or an SAE cannot be loaded for that is a problem."""
+    """Compute the tables that come of weights again; a model or an SAE that cannot be loaded is a problem."""
     needed = [name for name in OF_WEIGHTS if name in facts["tables"]]
     if not needed or not made_alike(facts):
         return
@@ -118,7 +118,7 @@ def check_weights(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, find
 
 
 def _not_held(found: Recomputed) -> list[str]:
-    """Stored numbers that were compared with nothing; that only a bridge computes them is a limit of the check."""
+    """Stored numbers that were not compared; those that only a bridge computes count where nothing was compared."""
     missing = [
         f"{name} was not computed again: {why}" for name, why in found.not_recomputed.items() if why != NO_MODULE
     ]
@@ -128,10 +128,10 @@ def _not_held(found: Recomputed) -> list[str]:
 
 
 def model_of(facts: Mapping[str, Any], spec: RecomputeSpec, attn: Attention) -> ModelSpec:
-    """The run's model, loaded as it was: of the hub's, the very commit."""
+    """How to load the run's model as the run did; of a model of the hub, the same commit."""
     about = facts["model"]
     name, revision = spec.model or about["name"], about["revision"] or facts.get("options", {}).get("revision")
-    # A local directory has no revisions, whether the model was there then or is now.
+    # A local directory has no revisions, whether the run read the model there or the caller names it.
     if name == NAME or is_directory(name) or str(revision).startswith("sha256:"):
         revision = None
     return ModelSpec(
@@ -155,7 +155,7 @@ def _other_model(about: Mapping[str, Any], description: Description) -> list[str
         "n_layers": description.n_layers,
         "d_model": description.d_model,
         "context_length": description.context_length,
-        # What runs the sequences, and not only the model, decides on that.
+        # This depends on the backend too, not only on the model.
         "shares_prefixes": about["backend"] == HuggingFaceModel.__name__ and model_type in TREE_MODELS,
     }
     apart = [
@@ -170,7 +170,7 @@ def _other_model(about: Mapping[str, Any], description: Description) -> list[str
 
 
 def _other_saes(facts: Mapping[str, Any], saes: Mapping[str, Sae], spec: RecomputeSpec) -> list[str]:
-    """What `run.json` says of the SAEs and their files do not; another SAELens may read other entries out of them."""
+    """Entries of `run.json` about SAEs that differ from the files; none under another SAELens: it may read others."""
     of_another = facts.get("versions", {}).get("sae-lens") != version("sae-lens")
     apart, asked = [], asked_for_saes(facts)
     for about in facts.get("saes", ()) if not of_another else ():
@@ -189,12 +189,12 @@ def _other_saes(facts: Mapping[str, Any], saes: Mapping[str, Sae], spec: Recompu
 
 
 def asked_for_saes(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What was given for the SAEs, or found in the run that is steered."""
+    """The options that name the SAEs, or those that were detected in the run that is steered."""
     return {**facts.get("detected", {}), **facts.get("options", {})}
 
 
 def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[dict[str, Sae], dict[str, str]]:
-    """The run's SAEs by name, and why those that are missing could not be loaded."""
+    """Load the run's SAEs; return them by name, and for each other name why it could not be loaded."""
     found: dict[str, Sae] = {}
     lacking: dict[str, str] = {}
     asked = asked_for_saes(facts)
@@ -208,7 +208,7 @@ def _saes(facts: Mapping[str, Any], spec: RecomputeSpec, device: str) -> tuple[d
 
 
 def sae_spec(name: str, paths: Sequence[str], release: str | None) -> SaeSpec:
-    """The loader of an SAE of this name: from one of the directories, or a release and the id after it."""
+    """Where to load the SAE of this name from: one of the directories, or a release and the id after it."""
     path = next((path for path in paths if Path(path).name == name), None)
     if path is not None:
         return SaeSpec(path=path)

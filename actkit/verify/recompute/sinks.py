@@ -1,4 +1,4 @@
-"""Attention sinks, found again on the plain model: the norm above which a token is one, and which tokens are."""
+"""Find attention sinks again on the plain model: the norm above which a token is a sink, and the tokens above it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ Norms = Mapping[HookPoint, float]
 
 
 def norms_again(model: PlainModel, about: Description, names: Sequence[str]) -> Norms | None:
-    """The norms at those of a run's hook points that have any; None where one of them cannot be read."""
+    """Compute the norms at a run's hook points of width d_model; None where a hook point or the text cannot be used."""
     points = [point for point in map(HookPoint.of, names) if point.name in D_MODEL_WIDE]
     found = usual_text(about.tokenizer, about.context_length)
     if found is None or not all(map(model.has, points)):
@@ -32,7 +32,7 @@ def norms_again(model: PlainModel, about: Description, names: Sequence[str]) -> 
 def other_sinks(
     sequence: StoredSequence, read: Mapping[HookPoint, torch.Tensor], norms: Norms, tolerance: float
 ) -> Iterator[str]:
-    """The first token of a sequence whose `is_sink` is not what its vectors say, but for rounding by `tolerance`."""
+    """The first token of a sequence whose `is_sink` contradicts the norm of its vectors by more than `tolerance`."""
     if not norms or not norms.keys() <= read.keys():
         return
     ratios = torch.stack([read[point].float().norm(dim=1).cpu() / norm for point, norm in norms.items()]).amax(0)
@@ -44,7 +44,7 @@ def other_sinks(
 
 
 def other_norms(actions: Sequence[Action], norms: Norms, tolerance: float) -> Iterator[str]:
-    """The first intervention that spares vectors of another norm."""
+    """The first intervention whose stored `sink_norm` differs from the recomputed norm by more than `tolerance`."""
     for action in actions:
         if action.hook_point is not None:
             right, stated = norms.get(HookPoint.of(action.hook_point)), action.sink_norm

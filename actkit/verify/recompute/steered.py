@@ -1,7 +1,7 @@
-"""Log-probabilities under interventions, computed again: the plain model, one sequence, hooks registered here.
+"""Compute log-probabilities under interventions again: the plain model, one sequence, hooks registered here.
 
-Nothing of how a run computes them is used: no batch, no tree, nothing left out below the lowest intervention, the whole
-output layer. What an intervention does to a vector is the same formula (`backends.interventions`).
+None of the code by which a run computes them is used: here are no batches and no trees, and each pass runs all blocks
+and the whole output layer. Only the formulas of interventions are shared (`backends.interventions`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ from actkit.verify.recompute.stored import StoredSequence
 
 NAME = "log-probabilities"
 MOST = 3
-"""Interventions computed again for each sequence, beside the model as it is."""
+"""Interventions computed again for each sequence, besides the unsteered model."""
 
 
 def stored_actions(run: Path) -> list[Action]:
-    """The interventions of a finished run; none of a run that has none."""
+    """Read the interventions of a finished run; empty where it has none."""
     return [action_of(row) for row in rows_of_table(run, "interventions")]
 
 
 def interventions_in(actions: Sequence[Action], saes: Mapping[str, Sae]) -> dict[int, tuple[Intervention, str]]:
-    """Id → the intervention, and the positions at which it acts; without those whose SAE is not there."""
+    """Id → the intervention, and the positions at which it acts; those whose SAE is not in `saes` are left out."""
     known = [action for action in actions if action.sae is None or action.sae in saes]
     where = {action.intervention_id: action.positions for action in known}
     return {
@@ -50,12 +50,12 @@ def compare_logprobs(
     known: Mapping[int, tuple[Intervention, str]],
     found: Recomputed,
 ) -> None:
-    """Compare what is stored of one sequence: the model as it is, and a few interventions drawn by its id."""
+    """Compare one sequence's stored log-probabilities: unsteered, and under `MOST` interventions drawn by its id."""
     stored = dict(zip(table["intervention_id"].to_pylist(), table["logprob"].to_pylist(), strict=True))
     steered = [number for number in stored if number and number in known]
     rng = np.random.default_rng(int(sequence.row["sequence_id"]))
     chosen = [0, *sorted(rng.permutation(steered)[:MOST].tolist())]
-    # What a template puts after the answer is no part of it.
+    # Tokens that a template puts after the answer do not count.
     first, n_tokens = sequence.row["response_start"] or 1, table["n_tokens"][0].as_py()
     lengths = table["n_tokens"].to_pylist()
     if lengths != [n_tokens] * len(lengths):
@@ -68,7 +68,7 @@ def compare_logprobs(
 
 
 def steered_at(sequence: StoredSequence, positions: str) -> Bools:
-    """[n_tokens] where a sequence is steered: not at its first token, nor at special ones."""
+    """[n_tokens] whether each position is steered; the first token, special ones and sinks never are."""
     at, start = np.arange(len(sequence.token_ids)), sequence.row["response_start"]
     where: Bools = (at > 0) & ~sequence.left_out
     if start is None or positions == "all":

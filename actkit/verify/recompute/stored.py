@@ -1,4 +1,4 @@
-"""A few records of a finished shard, read back: their tokens, and what was stored of them."""
+"""Read a few records of a finished shard: their sequences, tokens and stored values."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class StoredSequence:
 
     row: Mapping[str, Any]
     token_ids: Ints
-    """[n_tokens]: the whole path."""
+    """[n_tokens]: of the whole path, from the first token of the first parent on."""
     left_out: Bools
     """[n_tokens] special tokens and attention sinks, which statistics leave out."""
     role: tuple[str | None, ...]
@@ -49,7 +49,7 @@ def records_in(part: Path) -> Ints:
 def read_records(
     run: Path, part: str, records: Collection[int], tables: Sequence[str] = TABLES
 ) -> list[list[StoredSequence]]:
-    """The sequences of each of these `records` of one shard, whose part files are called `part`; values of `tables`."""
+    """Read the sequences of each of `records` in the shard whose files are called `part`, with values of `tables`."""
     wanted = pa.array(sorted(records), type=pa.int64())
     rows = _of(read_part(run / "sequences" / part), "record_id", wanted).to_pylist()
     ids = pa.array([row["sequence_id"] for row in rows], type=pa.int64())
@@ -71,9 +71,9 @@ def read_records(
 
 
 def read_document(run: Path, part: str, record: Sequence[StoredSequence]) -> list[StoredSequence] | None:
-    """All chunks of a document, without their values; `record` are those that one shard has.
+    """Read all chunks of a document, without their values; `record` are its chunks in one shard.
 
-    None where the others are not there yet.
+    None where the other shards are not there yet.
     """
     number = record[0].row["record_id"]
     where = shards_of(run, run / "sequences" / part, number)
@@ -88,11 +88,11 @@ def _sequence(
     parent: StoredSequence | None,
     values: Mapping[str, Mapping[str, pa.Table]],
 ) -> StoredSequence:
-    """The sequence with its whole path: what its parent has before `start`, and then its own tokens."""
+    """Make the sequence with its whole path: its parent's tokens before `start`, then its own."""
     start = row["start"] if parent is not None else 0
     head = (parent.token_ids[:start], parent.left_out[:start], parent.role[:start]) if parent else ((), (), ())
     spelled = [parent.spelled.slice(0, start)] if parent else []
-    if own is None:  # a side that ends where the other goes on has no token of its own
+    if own is None:  # a side that ends where the other continues has no token of its own
         tail: Sequence[Any] = ((), (), ())
     else:
         left_out = pc.or_(own["is_special"], pc.fill_null(own["is_sink"], False)).to_numpy()
@@ -121,7 +121,7 @@ def _of(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
 
 
 def _by_sequence(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of each sequence; they stand together."""
+    """Sequence id → its rows, which are adjacent."""
     ids = table["sequence_id"].to_numpy()
     starts = np.flatnonzero(np.diff(ids, prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):

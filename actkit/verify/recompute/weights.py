@@ -1,8 +1,8 @@
-"""Tables over the shards that come of weights, computed again: the features nearest to directions, logits of features.
+"""Compute tables that come of weights again: the features nearest to directions, and logits of features.
 
-Both hold the largest of many numbers. Numbers that are equal but for rounding may stand in another order, or at the end
-of a list one for the other. Whatever stands in another place than when it is computed again must have, by itself, the
-number that is stored with it. Addresses of features' pages, which SAEs tell, are compared with the SAEs here too.
+Both hold lists of the largest of many numbers. Numbers that differ by rounding alone may be in another order, or
+replace each other at the end of a list. So for an entry in another place than when computed again, its own number is
+computed alone and compared with the stored one. URLs of features' pages are compared with those of the SAEs here too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +27,11 @@ from actkit.verify.tables.findings import Findings
 LEFT_OUT = "feature_logits_left_out"
 """Entry of `run.json`: SAE → why it has no logits."""
 COUNTS = "feature_logits_of"
-"""SAE → how many features have them: those that are active in the run."""
+"""Entry of `run.json`: SAE → how many features have logits, which are those active in the run."""
 CLOSE = 2e-4
 """Largest difference, as a share of the largest number of a list: another device multiplies in another order."""
 Score = Callable[[int, int], float]
-"""(row of the list, id) → the number that belongs to them."""
+"""(number of the list, id) → the number of that id in that list."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LoadedWeights:
 
 
 def check_of_weights(run: Path, facts: Mapping[str, Any], weights: LoadedWeights, findings: Findings) -> None:
-    """Compute the tables again and compare them, but for those of weights that are lacking, which the caller says."""
+    """Compute the tables again and compare them, except those of `weights.lacking`, which the caller reports."""
     findings.notes[:] = [note for note in findings.notes if not note.startswith(BY_CHECKSUMS)]
     try:
         if "direction_features" in facts["tables"]:
@@ -85,7 +85,7 @@ def _check_directions(run: Path, weights: LoadedWeights, findings: Findings) -> 
 
 
 def _cosines(run: Path, weights: LoadedWeights, key: tuple[Any, ...]) -> torch.Tensor:
-    """[d_sae] of one direction with an SAE's decoder rows."""
+    """[d_sae] the cosines of one direction with an SAE's decoder rows."""
     name, _, hook_point, method = key
     rows = rows_of_table(run, "directions")
     direction = next(row["direction"] for row in rows if (row["hook_point"], row["method"]) == (hook_point, method))
@@ -111,7 +111,7 @@ def _check_logits(run: Path, facts: Mapping[str, Any], weights: LoadedWeights, f
     tokens = Unembedding.of(head, weights.tokenizer)
     for name in (name for name in expected if name in weights.saes):
         sae = weights.saes[name]
-        # A run of an older actkit has them of all features.
+        # In a run of an older actkit all features have logits.
         features = features_seen(run, name, sae.d_sae) if counts else np.arange(sae.d_sae)
         if counts and counts.get(name) != len(features):
             said = f"{len(features)} features of {name} are active, and run.json says {counts.get(name)}"
@@ -147,7 +147,7 @@ def _check_part(
 
 
 def _names(table: pa.Table, end: str, tokenizer: Any) -> Iterator[str]:
-    """Tokens that are called otherwise than the tokenizer calls them."""
+    """Tokens whose stored name is not the tokenizer's."""
     pairs = {(entry["token_id"], entry["token"]) for row in table[end].to_pylist() for entry in row or ()}
     for number, name in sorted(pairs, key=str):
         if name != (right := token_texts(tokenizer, [number])[0]):
@@ -178,7 +178,7 @@ def _sae_of(part: Path) -> str:
 def differing_lists(
     stored: Sequence[Sequence[tuple[int, float]]], again: Sequence[Sequence[tuple[int, float]]], score: Score
 ) -> Iterator[tuple[int, str]]:
-    """The lists of (id, number) that are wrong: (place of the list, its fault)."""
+    """Compare lists of (id, number); yield (number of the list, its fault) for each wrong list."""
     for row, (old, new) in enumerate(zip(stored, again, strict=True)):
         if old == new:
             continue
@@ -202,7 +202,7 @@ def _wrong(row: int, old: Sequence[tuple[int, float]], new: Sequence[tuple[int, 
 
 
 def logit_score(sae: Sae, head: torch.Tensor, features: Sequence[int]) -> Score:
-    """Of the rows of `feature_logits`, of these features: the token's logit along the feature."""
+    """Make the `Score` of rows of `feature_logits`, one for each of `features`: a token's logit along the feature."""
 
     def score(row: int, token: int) -> float:
         if not 0 <= token < len(head) or sae.decoder is None:
@@ -214,7 +214,7 @@ def logit_score(sae: Sae, head: torch.Tensor, features: Sequence[int]) -> Score:
 
 
 def _of_directions(table: pa.Table) -> dict[tuple[Any, ...], list[tuple[int, float]]]:
-    """The lists of `direction_features`, a direction and an SAE each, in the order of their ranks."""
+    """(SAE, layer, hook point, method) → the features and cosines of that direction, by rank."""
     found: dict[tuple[Any, ...], list[tuple[int, float]]] = {}
     for row in sorted(table.to_pylist(), key=lambda row: row["rank"]):
         key = tuple(row[name] for name in ("sae", "layer", "hook_point", "method"))

@@ -1,4 +1,4 @@
-"""`--verify N`: a run computes its first records again, and goes on only where they are right."""
+"""`--verify N`: a run computes N of its records again, and goes on only where they are right."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +14,12 @@ from actkit.verify.recompute.records import Recomputing
 from actkit.verify.recompute.steered import interventions_in
 
 SEED = 0
-"""Of the draw of records."""
+"""Seed of the draw of records."""
 
 
 @dataclass
 class Verifying:
-    """The check of a run's first records, shard after shard until there are enough, on the model that is loaded."""
+    """The check on the loaded model, from the first shard on, until `--verify` records are computed again."""
 
     job: Job
     found: Recomputed | None = None
@@ -27,22 +27,22 @@ class Verifying:
 
     @property
     def is_due(self) -> bool:
-        """Whether more records are to be computed again than have been."""
+        """Whether fewer records have been computed again than `--verify` asks for."""
         return self.job.output.verify > (self.found.records if self.found else 0)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For `run.json`; empty where nothing was asked for."""
+        """The entry of `run.json`; empty where no record was computed again."""
         if self.found is None:
             return {}
         about = self.job.model.description.spec
         return {"seed": SEED, "dtype": about.dtype, "attn": about.attn, "device": about.device, **self.found.facts()}
 
     def check(self, run: Path, part: int, progress: Progress) -> None:
-        """Compute records of a finished shard again: as many as are due, or all that it has.
+        """Compute records of a finished shard again: as many as are due, or all of the shard.
 
-        Raises RunError where a number is further from the plain model's than the dtype's rounding allows, or a text
-        does not give its token ids. ModelError: see `PlainModel.read`.
+        Raises RunError where a number is further from the plain model's than the dtype's rounding allows, or where a
+        text does not give its token ids; ModelError as `PlainModel.read` does.
         """
         with progress.timed("verify"):
             again = self._recomputing()

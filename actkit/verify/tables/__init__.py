@@ -1,1 +1,1 @@
-"""`actkit verify`: every shard of a finished run read again, and everything that is wrong with it."""
+"""`actkit verify`: read every shard of a finished run again, and find everything that is wrong with it."""

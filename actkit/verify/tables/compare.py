@@ -1,4 +1,4 @@
-"""Compares stored columns of tables, and figures in `run.json`, with the same computed again."""
+"""Compare stored columns of tables, and figures in `run.json`, with the same computed again."""
 
 import functools
 import operator
@@ -17,25 +17,25 @@ from actkit.verify.tables.findings import Findings
 
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
 FITTED = ("feature_probes", "dense_probe")
-"""Fitted step by step, and ranked: see `differing_probes`."""
+"""Entries about probes, which are fitted step by step: `differing_probes` compares them."""
 EXCHANGED, SPREAD = 2, 0.05
-"""Pairs of held-out texts that may change places on another processor, and how far the ends of an interval may be off
-beyond that."""
+"""Pairs of held-out texts that may change places on another processor, and by how much more the ends of an interval may
+differ."""
 CLOSE = 1e-9
-"""Largest relative difference of a figure: another processor may add in another order."""
+"""Largest relative difference of a figure: another processor may add numbers in another order."""
 CLOSE_DEEP = 1e-6
-"""And of one that much is computed for."""
+"""Largest relative difference of a figure that takes many computations."""
 CLOSE_VECTOR = 1e-4
 """Largest difference of a vector, as a share of its norm: directions are fitted step by step."""
 NOT_COMPARED = ("url",)
-"""Columns that need the SAE."""
+"""Columns that only an SAE gives: `verify.recompute.weights` compares them."""
 
 
 def differing(stated: Any, again: Any, close: float, where: str) -> Iterator[str]:
-    """Each figure under `where` that is not as it is `again`: what it is, and what it should be.
+    """Describe each figure under `where` that differs from the same figure `again`: both values.
 
-    Numbers may be off by `close` of themselves, those in sentences by one in their last digit. Entries that are not
-    computed again are left alone.
+    Numbers may differ by `close` of themselves, numbers in sentences by one in their last digit. Entries that `again`
+    lacks are not compared.
     """
     if isinstance(again, Mapping) and isinstance(stated, Mapping):
         for name in (name for name in again if name not in FITTED):
@@ -51,10 +51,10 @@ def differing(stated: Any, again: Any, close: float, where: str) -> Iterator[str
 
 
 def differing_probes(stated: Mapping[str, Any], again: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Each probe of a report that is not as it is `again`.
+    """Describe each probe of a report that differs from the same probe `again`.
 
-    Coefficients are fitted step by step, so that an AUROC may be off by `EXCHANGED` of the pairs of held-out texts, and
-    another strength be the best one; it must be one of those that are tried.
+    Coefficients are fitted step by step. So an AUROC may differ by `EXCHANGED` of the pairs of held-out texts, and
+    another of `STRENGTHS` may be the best.
     """
     held = again["data"]["held_out"]
     allowed = 0.0 if held is None else EXCHANGED / max(held["positive"] * held["negative"], 1)
@@ -76,7 +76,7 @@ def differing_probes(stated: Mapping[str, Any], again: Mapping[str, Any], where:
 
 
 def _probes(about: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Name → probe, of one SAE."""
+    """Name → probe, for one SAE's entry of a report."""
     features = {f"feature_probes.{size}": probe for size, probe in about.get("feature_probes", {}).items()}
     return features | ({"dense_probe": about["dense_probe"]} if "dense_probe" in about else {})
 
@@ -98,7 +98,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _reads_alike(stated: str, again: str) -> bool:
-    """Whether two sentences have the same numbers but for how these were rounded; a name has to be the same."""
+    """Whether two sentences differ only in how their numbers are rounded; never for a single word, such as a name."""
     olds, news = (NUMBER.findall(text) for text in (stated, again))
     if " " not in again or NUMBER.sub("", stated) != NUMBER.sub("", again):
         return False
@@ -113,7 +113,7 @@ def _short(value: Any) -> str:
 
 
 def compare(part: Path, stored: pa.Table, again: pa.Table, findings: Findings, close: float = CLOSE) -> None:
-    """Add a problem for each column of a part that is not what it should be."""
+    """Add a problem for each column of a part that differs from the same column `again`."""
     if len(stored) != len(again):
         findings.wrong("derived", part, f"{len(stored):,} rows, but the shards give {len(again):,}")
         return

@@ -1,7 +1,7 @@
 """Compute the tables over the finished shards again, and compare them with those that are stored.
 
-What takes little is always computed again: statistics of layers, pairs and features. Tests and directions take as long
-as when the run was made, and are left to `deep` (`ways`). What goes wrong with one table keeps none of the others.
+Statistics of layers, pairs and features take little time and are always computed again. Tests and directions take as
+long as when the run was made, and are left to `deep` (see `ways`). An error in one table does not stop the others.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,19 +19,19 @@ from actkit.verify.tables.ways import Settings, Way, deep_ways, quick_ways
 
 RANKING = "reward_features.json"
 OF_WEIGHTS = ("direction_features", "feature_logits")
-"""Tables that are computed of a model's or an SAE's weights: `verify.recompute.weights` computes them again."""
+"""Tables computed from a model's or an SAE's weights: `verify.recompute.weights` computes them again."""
 BY_CHECKSUMS = "compared with their checksums alone: "
 FAULTS = (*UNREADABLE, ActkitError, LookupError, TypeError, ArithmeticError, AttributeError)
-"""What damaged tables, and a `run.json` of others' making, can end a computation with."""
+"""Errors with which damaged tables, or a `run.json` that actkit did not write, can end a computation."""
 
 
 def check_derived(
     run: Path, facts: Mapping[str, Any], of_shards: frozenset[str], findings: Findings, deep: bool
 ) -> None:
-    """Compute the tables again and compare them part by part; note which were compared with their checksums alone.
+    """Compute the tables again and compare them part by part; note those compared with their checksums alone.
 
-    `of_shards` are the tables that the shards have parts of, which must be in order. A run of another version of actkit
-    is left alone, since it may compute otherwise.
+    `of_shards` are the tables that the shards have parts of. A run of another version of actkit is not compared, since
+    that version may compute otherwise.
     """
     derived = [name for name in facts["tables"] if name not in of_shards]
     if derived and not made_alike(facts):
@@ -39,7 +39,7 @@ def check_derived(
         why = f"the run is of actkit {by}, not {version('actkit')}"
         findings.notes.append(f"not computed again: {', '.join(derived)} ({why})")
         return
-    # `sequences` is the shards' own, but for the column `split`.
+    # Shards write `sequences`, but its column `split` is computed over all of them.
     stored = {name: iter(parts(run, name)) for name in (*derived, "sequences")}
     again: set[str] = set()
     for way in [*quick_ways(run, facts), *(deep_ways(run, facts, findings) if deep else ())]:
@@ -59,13 +59,13 @@ def check_derived(
 
 
 def made_alike(facts: Mapping[str, Any]) -> bool:
-    """Whether a run is of this version of actkit; another may compute otherwise."""
+    """Whether this version of actkit made the run; another version may compute otherwise."""
     said = (facts.get(entry, {}).get("actkit") for entry in ("versions", "fingerprint"))
     return version("actkit") in said
 
 
 def _compare(way: Way, stored: Mapping[str, Iterator[Path]], findings: Findings) -> set[str]:
-    """Compare what comes one way with the parts that are stored; the tables of it, none where it breaks off."""
+    """Compare the tables of one computation with the stored parts; return their names, none where it fails."""
     again: set[str] = set()
     try:
         for name, table in way.made():
@@ -83,11 +83,11 @@ def _compare(way: Way, stored: Mapping[str, Iterator[Path]], findings: Findings)
 
 
 def _check_ranking(run: Path, facts: Mapping[str, Any], findings: Findings) -> None:
-    """The document of the ranking is made of the table and of `run.json`."""
+    """Compare the ranking's document with one made again from the table and `run.json`."""
     findings.count("derived")
     try:
         options: Settings = facts["options"]
-        listed = int(options.get("listed", options.get("top_k", 0)))  # older runs have it under another name
+        listed = int(options.get("listed", options.get("top_k", 0)))  # older runs call it `top_k`
         if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, listed):
             findings.wrong("derived", RANKING, "not what feature_scores and run.json give")
     except FAULTS as error:

@@ -7,17 +7,17 @@ from typing import Any
 from actkit.runs.progress import COUNTERS
 
 Shape = Any
-"""A type or several, `[shape]` of every element of a list, `{name: shape}` of entries that must be there."""
+"""A type or several; `[shape]` for every element of a list; `{name: shape}` for entries that must be there."""
 COUNT = "a count"
 """A whole number that is not negative."""
 WIDTH = "a width"
-"""A count for which arrays of so many numbers are made."""
+"""A count of at most `MOST_WIDE`: checks make arrays of that length."""
 MOST_WIDE = 1 << 26
 EACH = "each"
-"""In place of a name: of every entry of an object."""
+"""In place of a name: the shape of every entry of an object."""
 TEXT = (str, type(None))
 NAME = re.compile(r"[a-z][a-z_]*")
-"""Of a table: nothing that leads out of the run."""
+"""Names that a table may have: none leads out of the run."""
 NEEDED: Mapping[str, Shape] = {
     "schema_version": COUNT,
     "command": str,
@@ -49,7 +49,7 @@ KNOWN: Mapping[str, Shape] = {
 
 
 def wrong_in(facts: Mapping[str, Any]) -> str | None:
-    """The fault that keeps `run.json` from being used, in a few words; None where there is none."""
+    """Describe the first fault that makes `run.json` unusable, in a few words; None where there is none."""
     known = {name: shape for name, shape in KNOWN.items() if name in facts}
     tables = facts.get("tables") if isinstance(facts, Mapping) else None
     unnamed = [table for table in tables if not NAME.fullmatch(table)] if isinstance(tables, Mapping) else []

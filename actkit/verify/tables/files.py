@@ -1,7 +1,7 @@
-"""Check that the files of a run are those that were written: all there, none beside them, to the byte.
+"""Check that the files of a run are those that were written: none is missing, added or changed.
 
-The last manifest, `manifest.json`, has a checksum of every file; each shard's manifest has those of its own tables, for
-whoever continues a run, and says the same.
+The last manifest, `manifest.json`, has a checksum of every file. Each shard's manifest has the checksums of its own
+tables, for a process that continues the run; the two must agree.
 """
 
 import os
@@ -26,7 +26,7 @@ from actkit.verify.tables.findings import Findings
 
 @dataclass(frozen=True)
 class Part:
-    """One part file that can be opened."""
+    """A part file that can be opened."""
 
     path: Path
     rows: int
@@ -35,9 +35,9 @@ class Part:
 def of_one_schema(
     table: str, parts: list[Part], findings: Findings, about: Mapping[str, str] | None = None
 ) -> list[Part]:
-    """The parts whose columns are those of `actkit.schemas`, vectors as the first such part has them.
+    """Return the parts that have the columns of `actkit.schemas`, with vectors of the same type in all of them.
 
-    `about` is the metadata that all parts of the run have.
+    `about` is the metadata that every part must have; None compares no metadata. Others are added to `findings`.
     """
     told = None if about is None else {"actkit.table": table, "actkit.schema_version": str(SCHEMA_VERSION), **about}
     if table not in TABLES:
@@ -65,7 +65,7 @@ def of_one_schema(
 
 
 def _vector_of(schema: pa.Schema) -> pa.DataType | None:
-    """The type of a column of vectors, where it is one that a run may have."""
+    """The type of the column `activation`; None where there is no such column, or where no run stores that type."""
     if schema.names.count("activation") != 1:
         return None
     kind = schema.field("activation").type
@@ -97,15 +97,15 @@ class Stated:
     """The files and rows that the manifests state."""
 
     files: Mapping[str, Written]
-    """Path in the run → how it was written; of a run that lost its last manifest, the tables of its shards alone."""
+    """Path in the run → how it was written; without a last manifest, only the tables of the shards."""
     of_shards: frozenset[str]
-    """Tables that the shards have parts of; the others are computed over the finished shards."""
+    """Tables that the shards write; the others are computed over the finished shards."""
     shards: Sequence[manifest.Manifest] = ()
-    """The manifests of the shards; none where one of them is damaged or missing."""
+    """The manifests of the shards; empty where a manifest is damaged or missing."""
 
 
 def check_files(run: Path, findings: Findings) -> Stated:
-    """Compare every file of a run with its manifests, and these with one another."""
+    """Compare every file of a run with the manifests, and the manifests with each other."""
     shards, wrong = manifest.manifests(run)
     for name, what in wrong:
         findings.wrong("checksums", name, what)
@@ -148,10 +148,10 @@ def check_tables(
     findings: Findings,
     about: Mapping[str, str] | None = None,
 ) -> dict[str, list[Part]]:
-    """Compare every table with what `run.json` says of it (`tables`).
+    """Compare every table with its entry in `run.json` (`tables`): parts, bytes, rows and columns.
 
-    `about` is the metadata of every part. Returns the parts that can be opened and have the columns that they should
-    have, table by table.
+    `about` is the metadata of every part. Returns, for each table, the parts that can be opened and have the right
+    columns.
     """
     found: dict[str, list[Part]] = {}
     known = {Path(name).stem for name in stated.files}
@@ -162,7 +162,7 @@ def check_tables(
         paths = numbered(run / table, ".parquet")
         sizes = [path.stat().st_size if is_regular(path) else 0 for path in paths]
         numbers = {number for path in paths if (number := part_number(path)) is not None}
-        # A shard that the manifests know may have no part of a table: all of its records were rejected.
+        # A shard in the manifests may lack a part of a table: where all of its records were rejected.
         due = (number for number in range(max(numbers, default=-1) + 1) if number not in numbers)
         gap = next((number for number in due if part_name(number) not in known), None)
         if gap is not None:
@@ -179,7 +179,7 @@ def check_tables(
 
 
 def _there(run: Path) -> Iterator[str]:
-    """Every file in a run's directory, links not followed: paths in it."""
+    """The path in the run of every file in its directory; links are not followed."""
     if isinstance(run, RemotePath):
         yield from run.files()
         return
@@ -195,7 +195,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _opened(path: Path, findings: Findings) -> Part | None:
-    """A part that can be read without more memory than its bytes can be worth."""
+    """Open a part; None, and a problem, where it is damaged or claims more memory than its bytes can hold."""
     findings.count("files")
     why = fault_of(path) if is_regular(path) else "no regular file"
     if why is not None:

@@ -1,14 +1,14 @@
-"""`Findings`: how much a check of a run has looked at, and its problems, one line a file and kind of mistake.
+"""`Findings`: counts of the things checked in a run, and the problems, one line for each file and kind of mistake.
 
-`leave` writes them into `verify.json`, beside `run.json`, for whoever reads the run next:
+`leave` writes them into `verify.json`, beside `run.json`, for the next reader of the run:
 
-* ok, checked, problems, notes: what was looked at and what is wrong
-* recomputed: with `--recompute`, of how many records, and the worst error at each hook point and of each SAE
+* ok, checked, problems, notes: see `Findings`
+* recomputed: with `--recompute`, the number of records, and the worst error at each hook point and of each SAE
 * deep: whether tests and directions were computed again
-* time, seconds, actkit, schema_version: when, how long, and with what
-* manifest: sha256 of the last manifest then. Where the run has another one now, this says nothing of it
+* time, seconds, actkit, schema_version: when the check began to write, how long it took, and the versions
+* manifest: sha256 of the last manifest then. If the run has another one now, `verify.json` is out of date
 
-The run's own checksums leave this file out, so that looking at a run does not change what is looked at.
+The run's own checksums leave this file out, so that a check does not change the run.
 """
 
 import json
@@ -30,12 +30,12 @@ from actkit.runs.paths import MANIFEST, VERIFIED
 from actkit.schemas import SCHEMA_VERSION
 
 CHECKS = tuple("files checksums schema counts sequences tokens activations features pooled pairs derived".split())
-"""The kinds of checks, in the order in which they are shown."""
+"""The kinds of checks, in the order of the screen."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: which check found it, in which file or table, and what it is."""
+    """A problem: the check that found it, its file or table, and a description."""
 
     check: str
     where: str
@@ -47,29 +47,29 @@ class Problem:
 
 @dataclass
 class Findings:
-    """Counts of what has been looked at so far, and the problems found."""
+    """Counts of the things checked so far, and the problems found."""
 
     run: Path
     checked: dict[str, int] = field(default_factory=dict)
-    """Check → how many things it has looked at: files, tables, figures or rows."""
+    """Check → how many things it has checked: files, tables, figures or rows."""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Checks that were not possible, and why."""
 
     def count(self, check: str, n: int = 1) -> None:
-        """Count `n` more things that `check` has looked at."""
+        """Count `n` more things for `check`."""
         self.checked[check] = self.checked.get(check, 0) + n
 
     def wrong(self, check: str, where: str | Path, what: str) -> None:
-        """Add a problem; a path is named as it is in the run."""
+        """Add a problem; a path is shown relative to the run."""
         name = where.relative_to(self.run).as_posix() if isinstance(where, Path) else where
-        # Names and texts of a damaged run may hold anything, and a terminal would obey it.
+        # Names and texts of a damaged run may hold control characters, which a terminal would obey.
         self.problems.append(Problem(check, _printable(name), _printable(what)))
 
     def rows(
         self, check: str, where: str | Path, bad: npt.NDArray[np.bool_], what: str, place: Callable[[int], str]
     ) -> bool:
-        """Add one problem for all rows that are `bad` [n], if any: `what`, how many, and where the first one is."""
+        """Add one problem for all `bad` rows [n]: `what`, the first row's place, and the number; return whether any."""
         count = int(bad.sum())
         if count:
             first = place(int(np.flatnonzero(bad)[0]))
@@ -77,7 +77,7 @@ class Findings:
         return bool(count)
 
     def facts(self) -> dict[str, Any]:
-        """All of it as plain values, for `--json`."""
+        """The counts and problems as plain values, for `--json`."""
         return {
             "run": str(self.run),
             "ok": not self.problems,
@@ -92,7 +92,7 @@ def _printable(text: str) -> str:
 
 
 def leave(run: Path, found: Mapping[str, Any], seconds: float, deep: bool) -> str | None:
-    """Write what was found of a run into it. Returns a sentence where that cannot be done: no problem of the run's."""
+    """Write `verify.json` into a run. Returns a sentence where that fails, which is no problem of the run's."""
     manifest = run / MANIFEST
     facts = {
         "ok": found["ok"],

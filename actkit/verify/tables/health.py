@@ -1,4 +1,4 @@
-"""`health` in `run.json`, what SAEs do on a run's data, against the table `features`."""
+"""Compare `health` in `run.json`, the figures of SAEs on a run's data, with the table `features`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ class Encoded:
     """Counts of one SAE's features at positions that are neither special tokens nor sinks."""
 
     fired: Ints
-    """[d_sae] at how many of them each feature is listed."""
+    """[d_sae] the number of these positions at which each feature is listed."""
     n_tokens: int = 0
     n_active: int = 0
     n_sequences: int = 0
     longest: int = 0
-    """One past the last position that was read, special or not."""
+    """One past the last position that the run read, special or not."""
 
     @classmethod
     def of(cls, d_sae: int) -> "Encoded":
-        """Nothing counted yet."""
+        """Counts of no features."""
         return cls(np.zeros(d_sae, dtype=np.int64))
 
     def count(self, group: Group, plain: Bools) -> None:
-        """Count the features of a row group's rows that are `plain` [n]."""
+        """Count the features in those rows of a row group that are `plain` [n]."""
         ids, lengths = lists_in(group.table, "feature_ids")
         known = np.repeat(plain, lengths) & (ids >= 0) & (ids < len(self.fired))
         self.fired += np.bincount(ids[known], minlength=len(self.fired))
@@ -42,9 +42,9 @@ class Encoded:
             self.longest = max(self.longest, int(group.positions.max(initial=-1)) + 1)
 
     def health(self, row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-        """Each figure of this SAE's row of `health` in `run.json`, and whether it can be what `features` says.
+        """Each figure of this SAE's row of `health` in `run.json`, and whether it agrees with the table `features`.
 
-        Where lists of features are cut, more features fire than are listed, as many as `n_active` has more.
+        Where lists of features are cut, more features fire than are listed; `n_active` gives how many more.
         """
         yield "n_tokens", row.get("n_tokens") == self.n_tokens
         yield "n_sequences", row.get("n_sequences") == self.n_sequences
@@ -64,7 +64,7 @@ def _is_between(value: Any, low: float, high: float) -> bool:
 
 
 def check_health(facts: Mapping[str, Any], encoded: Mapping[str, Encoded], findings: Findings) -> None:
-    """Compare `health` with what was counted, SAE by SAE; what pools features lists none of single tokens."""
+    """Compare `health` with the counts, SAE by SAE; runs with pooled features alone have no counts and pass."""
     named = [(sae["name"], sae["hook_point"]) for sae in facts.get("saes", ())]
     healthy = facts.get("health", ())
     if healthy and [(row.get("sae"), row.get("hook_point")) for row in healthy] != named:

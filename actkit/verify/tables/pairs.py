@@ -1,6 +1,7 @@
-"""Check that the rows of `pairs` and `steered_texts` say of each record what its sequences do.
+"""Check that the rows of `pairs` and `steered_texts` agree with the sequences of their records.
 
-A row of a pair has where its sides part, their lengths, prompt and answers; one of a text that stands alone, the text.
+A row of a pair has the position where its sides diverge, their lengths, prompt and answers. A row of a text without a
+pair has the text.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Ends:
-    """One past the last character of each token of a shard."""
+    """The end of each token of a shard: one past its last character."""
 
     keys: Ints
     """`keys_of` the tokens, ascending."""
@@ -34,7 +35,7 @@ class _Ends:
         return cls(keys_of(ids, positions), ends)
 
     def at(self, sequence: Row, before: Row | None, position: int) -> int:
-        """Of a token of a sequence, which goes on from `before`; 0 before its first, all of its text after its last."""
+        """The end of a token of a sequence with parent `before`; 0 before the first, the text's end after the last."""
         if not 0 <= position < sequence["n_tokens"]:
             return 0 if position < 0 else len(sequence["text"])
         owner = sequence if before is None or position >= sequence["start"] else before
@@ -57,7 +58,7 @@ def check_pairs(part: Path, findings: Findings) -> None:
 
 
 def check_texts(part: Path, findings: Findings) -> None:
-    """Compare each text of one part of `steered_texts` that stands alone with the sequence of its record."""
+    """Compare each text without a pair in one part of `steered_texts` with the sequence of its record."""
     sequences = read_part(part.parents[1] / "sequences" / part.name, ["record_id", "text"]).to_pylist()
     texts = {row["record_id"]: row["text"] for row in sequences}
     for row in read_part(part, ["record_id", "positive", "text"]).to_pylist():
@@ -67,7 +68,7 @@ def check_texts(part: Path, findings: Findings) -> None:
 
 
 def _differing(row: Row, sides: Mapping[str, Row], ends: _Ends) -> Iterator[str]:
-    """Each column of a row that is not what the pair's sequences say."""
+    """Describe each column of a row that contradicts the pair's sequences."""
     both = [sides.get(side, sides.get("shared")) for side in ("chosen", "rejected")]
     if both[0] is None or both[1] is None:
         yield "the shard has not both of its sides"
@@ -95,7 +96,7 @@ def _differing(row: Row, sides: Mapping[str, Row], ends: _Ends) -> Iterator[str]
 
 
 def _prompts(chosen: Row, before: Row | None, start: int, ends: _Ends) -> Iterator[str]:
-    """The sha256 of each text that can be the prompt: the answer begins at a character of its first token."""
+    """The sha256 of each text that can be the prompt: it ends before or within the first token of the answer."""
     first, last = (ends.at(chosen, before, position) for position in (start - 1, start))
     for end in range(first, last + 1):
         yield hashlib.sha256(chosen["text"][:end].encode()).hexdigest()

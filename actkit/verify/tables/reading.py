@@ -1,4 +1,4 @@
-"""Parts of a run as the checks read them: some columns of one, or one row group after another, without nulls."""
+"""Read parts for the checks: some columns of a part, or its row groups one by one; nulls are refused."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ CHECK_OF = {
 
 @dataclass(frozen=True)
 class Sequences:
-    """The sequences of one shard, in the order of their ids; [n] each."""
+    """The sequences of one shard, by id; each field is [n], an entry for each sequence."""
 
     ids: Ints
     records: Ints
@@ -35,12 +35,12 @@ class Sequences:
     n_kept: Ints
     char_start: Ints
     char_end: Ints
-    """Where in the document the text begins, and one past its last character."""
+    """`char_start` is the place in the document where the text begins, `char_end` one past its last character."""
     special: Ints | None = None
     """Sorted keys (`keys_of`) of the shard's special tokens; None where its tokens could not be read."""
 
     def find(self, sequence_ids: Ints) -> tuple[Ints, Bools]:
-        """[m] the row of each sequence, 0 where there is none, and whether there is one."""
+        """[m] the row of each sequence id, 0 for an unknown one; and [m] whether it is known."""
         at, known = places(self.ids, sequence_ids)
         return np.where(known, at, 0), known
 
@@ -58,7 +58,7 @@ class Group:
     """None in pooled tables."""
     start: Ints
     n_tokens: Ints
-    """[n] each: of the row's sequence."""
+    """`start` and `n_tokens` of each row's sequence, [n] each."""
     known: Bools
     """[n] whether the row's sequence is in the shard."""
     findings: Findings
@@ -69,7 +69,7 @@ class Group:
         return f"{self.name}, sequence {self.ids[row]}{at}"
 
     def wrong(self, bad: Bools, what: str) -> bool:
-        """Add one problem for all rows that are bad [n]; whether there are any."""
+        """Add one problem for all `bad` rows [n]; return whether there are any."""
         return self.findings.rows(CHECK_OF[self.part.parent.name], self.part, bad, what, self.place)
 
     def says(self, what: str) -> None:
@@ -77,21 +77,21 @@ class Group:
         self.findings.wrong(CHECK_OF[self.part.parent.name], self.part, what)
 
     def of_rows(self, bad: Bools, lengths: Ints) -> Bools:
-        """[n] whether any element of each row's list is bad; `bad` is over all lists, end to end."""
+        """[n] whether any element of each row's list is bad; `bad` has the elements of all lists, end to end."""
         owner = np.repeat(np.arange(len(self.table)), lengths)
         found: Bools = np.bincount(owner[bad], minlength=len(self.table)) > 0
         return found
 
 
 def columns_of(part: Path, columns: Sequence[str]) -> pa.Table:
-    """Some columns of one part. Raises ArrowInvalid for a null where there can be none."""
+    """Read some columns of one part. Raises ArrowInvalid for a null in a column that must have none."""
     return _without_nulls(read_part(part, columns))
 
 
 def groups_of(part: Path, sequences: Sequences, findings: Findings) -> Iterator[Group]:
-    """The row groups of a table of vectors or features, each of one hook point or SAE.
+    """Read the row groups of a part of vectors or features, each of one hook point or SAE.
 
-    Raises ArrowInvalid for a null, which these tables do not have.
+    A row group of several is a problem, and is not returned. Raises ArrowInvalid for a null.
     """
     with open_part(part) as file:
         for number in range(file.num_row_groups):

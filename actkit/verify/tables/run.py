@@ -1,12 +1,12 @@
 """`actkit verify`: read every shard of a finished run again and find everything that is wrong with it.
 
-1. Every file is there, with the bytes that the last manifest says, none is beside them, and each table has its columns.
-2. Records, sequences and tokens are each there once, in order, and the counts of `run.json` are theirs.
+1. Every file of the last manifest is there with the same bytes, there are no others, and each table has its columns.
+2. Records, sequences and tokens are each there once, in order, and agree with the counts of `run.json`.
 3. Vectors and features are in order, inside their sequences, finite, sorted and above the run's threshold.
-4. Where all that is so, statistics over the shards are what is computed from them again.
+4. If all that holds, statistics over the shards are computed again and compared.
 
-What is wrong with one file does not end the check. Of a run no more than one row group of vectors and one shard of
-tokens is in memory. No model is run: `actkit.verify.recompute.run` computes records again.
+A problem in one file does not end the check. At most one row group of vectors and one shard of tokens are in memory. No
+model is run: `actkit.verify.recompute.run` computes records again.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,18 +44,18 @@ OF_RECORDS = {"pairs": "pairs", "steered_texts": "sequences"}
 BY_SHARD = ("sequences", "tokens", "logprobs", "rejected", *CHECK_OF, *OF_RECORDS)
 """Tables that are checked shard by shard."""
 ROW_BY_ROW = {"pairs": check_pairs, "steered_texts": check_texts}
-"""Tables whose rows say what their records' sequences do."""
+"""Table whose rows repeat facts of their records' sequences → the function that compares them."""
 TAKEN_OUT = ("out of memory", "no token to pool")
-"""How reasons begin for which records were rejected after their sequences had been numbered."""
+"""Beginnings of the reasons for rejecting a record after its sequences were numbered."""
 Read = TypeVar("Read")
 
 
 def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, deep: bool = False) -> Findings:
-    """Check a finished run; `on_part` hears after each shard which share of them is done.
+    """Check a finished run; `on_part` gets the share of shards that are done, after each shard.
 
-    With `deep`, every table that is computed over the finished shards is computed again, which takes as long as it took
-    when the run was made; else those that take little. Raises RunError for a directory that is no finished run, or one
-    of another schema version.
+    With `deep`, every table over the finished shards is computed again, which takes as long as when the run was made;
+    otherwise those that take little time. Raises RunError for a directory that is no finished run, and for a run of
+    another schema version.
     """
     if not (is_there(run / RUN_FILE) or is_there(run / MANIFEST)):
         facts_of(run)  # raises, saying why
@@ -85,7 +85,7 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
 
 
 def _rows_stand(findings: Findings) -> bool:
-    """Whether all rows are there and in order, whatever is wrong with `run.json` and the texts beside it."""
+    """Whether all problems are checksums of files beside the tables, so that all rows are there and in order."""
     return all(problem.check == "checksums" and "/" not in problem.where for problem in findings.problems)
 
 
@@ -101,13 +101,13 @@ def checked_facts(run: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Reads parts; one that cannot be read is a problem, and what follows from counting all of them is left out."""
+    """Reads parts. A part that cannot be read is a problem, and totals are then not compared (`Totals.whole`)."""
 
     findings: Findings
     totals: Totals
 
     def __call__(self, path: Path | None, read: Callable[[Path], Read]) -> Read | None:
-        """The result of `read` for a part; None where the part is not there or cannot be read."""
+        """Return the result of `read` for a part; None where there is no part or it cannot be read."""
         if path is None:
             return None
         try:
@@ -121,7 +121,7 @@ class _Reading:
 def _check_shards(
     facts: Mapping[str, Any], tables: Mapping[str, list[Part]], findings: Findings, on_part: Callable[[float], None]
 ) -> Totals:
-    """Check the tables of each shard; returns what was counted in them."""
+    """Check the tables of each shard; return the counts over all shards."""
     by_shard: dict[str, dict[str, Path]] = {}
     for table in (name for name in BY_SHARD if name in tables):
         for part in tables[table]:
@@ -143,7 +143,7 @@ def _check_shards(
 
 
 def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_have_gaps: bool) -> Sequences | None:
-    """Records, sequences, tokens and pairs of one shard; None where its sequences cannot be read."""
+    """Check records, sequences, tokens and pairs of one shard; None where its sequences cannot be read."""
     findings, totals = reading.findings, reading.totals
     none = np.zeros(0, dtype=np.int64)
     rejected = reading(paths.get("rejected"), lambda path: check_rejected(path, totals))
@@ -164,7 +164,7 @@ def _check_shard(paths: Mapping[str, Path], name: str, reading: _Reading, may_ha
 def _check_values(
     path: Path, sequences: Sequences, expected: Expected, reading: _Reading, first: dict[str, frozenset[str]]
 ) -> None:
-    """One part of vectors or features, which has the hook points or SAEs of the table's `first` part."""
+    """Check one part of vectors or features; its hook points or SAEs must be those of the table's `first` part."""
     found = reading(path, lambda part: check_values(part, sequences, expected, reading.totals, reading.findings))
     table = path.parent.name
     if found is not None and first.setdefault(table, found) != found:

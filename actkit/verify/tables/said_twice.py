@@ -1,4 +1,4 @@
-"""Check that `run.json` agrees with itself, and with the files that say the same."""
+"""Check that `run.json` agrees with itself, and with the other files that repeat its entries."""
 
 import json
 import re
@@ -20,32 +20,32 @@ from actkit.verify.tables.findings import Findings
 
 Facts: TypeAlias = Mapping[str, Any]
 UNITS = ("record", "pair")
-"""What a run's records are called."""
+"""Names for the records of a run: the values of `unit`."""
 OF_MODEL = ("revision", "dtype", "attn", "quantize", "allow_pickle", "trust_remote_code")
 """Entries of the fingerprint that `model` in `run.json` has under the same name."""
 SETTINGS = {each.name: each.metadata.get("option", each.name) for each in fields(ScoreSettings)}
-"""Settings of `feature_scores` → the options that they are."""
+"""Setting of `feature_scores` → the option that gives it."""
 LICENCE = re.compile(r'^license: (".*")$', re.MULTILINE)
 PLACE = re.compile(r'^load_dataset\((".*"), "[a-z_]+"\)$', re.MULTILINE)
-"""What a card says that `run.json` does not: both were given to whoever pushed the run."""
+"""Licence and address in a card: `actkit push` was given them, and `run.json` does not have them."""
 MOST_TEXT = 1 << 20
-"""Bytes of options, as JSON or YAML, that are compared."""
+"""Most bytes of options, as JSON or YAML, that are compared."""
 
 
 def check_said_twice(run: Path, facts: Facts, findings: Findings, shards: Sequence[Manifest] = ()) -> None:
-    """Add a problem for each entry that is not the same in both places; files that are not there, others name."""
+    """Add a problem for each entry that differs between two places; other checks report missing files."""
     with _reading(RUN_FILE, findings):
         _check_itself(facts, findings)
     with _reading(SHARDS, findings):
         _check_counted(facts, shards, findings)
     for name, check in ((FINGERPRINT, _check_begun), (CONFIG, _check_config), (CARD, _check_card)):
-        with _reading(name, findings):  # a run of an older version, or one whose options no file can give, has it not
+        with _reading(name, findings):  # older runs lack some; a run may have options that no file can give
             check(run, facts, findings)
 
 
 @contextmanager
 def _reading(name: str, findings: Findings) -> Iterator[None]:
-    """A file that is not there is left to other checks; one that cannot be read is a problem, and ends its check."""
+    """Pass over a missing file, which other checks report; add a problem for a file that cannot be read."""
     try:
         yield
     except FileNotFoundError:
@@ -57,14 +57,14 @@ def _reading(name: str, findings: Findings) -> Iterator[None]:
 
 
 def _check_itself(facts: Facts, findings: Findings) -> None:
-    """`run.json` against itself."""
+    """Compare entries of `run.json` with one another."""
     fingerprint, options = facts.get("fingerprint", {}), facts.get("options", {})
     twice = [(f"fingerprint.{name}", fingerprint, name, value) for name, value in _of_fingerprint(facts)]
     twice += [
         (f"statistics.{function}.{name}", options, SETTINGS.get(name, name), value)
         for function, settings in facts.get("statistics", {}).items()
         for name, value in settings.items()
-        if name in SETTINGS or options.get(name) is not None  # else it was found out
+        if name in SETTINGS or options.get(name) is not None  # otherwise the run determined it
     ]
     for where, other, name, value in twice:
         findings.count("counts")
@@ -77,7 +77,7 @@ def _check_itself(facts: Facts, findings: Findings) -> None:
 
 
 def _of_fingerprint(facts: Facts) -> Iterator[tuple[str, Any]]:
-    """Entry → what the rest of `run.json` says of it."""
+    """Entry of the fingerprint → its value in the rest of `run.json`."""
     yield "command", facts["command"]
     yield "schema_version", facts["schema_version"]
     yield "hook_points", facts["hook_points"]
@@ -91,7 +91,7 @@ def _of_fingerprint(facts: Facts) -> Iterator[tuple[str, Any]]:
 
 
 def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
-    """Entry → its value, and those that it can have."""
+    """Entry of `run.json`, its value, and the values that it can have."""
     options = facts.get("options", {})
     yield "unit", facts.get("unit"), (None, *UNITS)
     yield from (("exports", name, get_args(ExportFormat)) for name in facts.get("exports", ()))
@@ -100,7 +100,7 @@ def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
         yield "model.device", facts["model"].get("device"), (sessions[-1]["device"],)
     if "torch" in sessions[-1]:
         yield "versions.torch", facts.get("versions", {}).get("torch"), (sessions[-1]["torch"],)
-    allowed = (options.get("sae_dtype"), "float32")  # where another is no faster, features are found in float32
+    allowed = (options.get("sae_dtype"), "float32")  # where the other dtype is no faster, features are found in float32
     yield from ((f"saes.{sae['name']}.found_in", sae.get("found_in"), allowed) for sae in facts.get("saes", ()))
     if options.get("save_all_tokens") is not None:
         yield "positions", facts.get("positions"), ("all" if options["save_all_tokens"] else "prompt-last",)
@@ -112,7 +112,7 @@ def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
 
 
 def _check_counted(facts: Facts, shards: Sequence[Manifest], findings: Findings) -> None:
-    """What was counted in all shards, as their manifests say it, where these are whole."""
+    """Compare the counts of `run.json` with those of the shards' manifests, if all manifests are whole."""
     if not shards:
         return
     every, nothing = Progress(), Progress()
@@ -135,7 +135,7 @@ def _check_counted(facts: Facts, shards: Sequence[Manifest], findings: Findings)
 
 
 def _counts(seen: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    """Kinds of names that were counted, without those of which there are none."""
+    """Kind → name → count, without names and kinds that count zero."""
     found = {kind: {name: n for name, n in counts.items() if n} for kind, counts in seen.items()}
     return {kind: counts for kind, counts in found.items() if counts}
 
@@ -152,14 +152,14 @@ def _check_config(run: Path, facts: Facts, findings: Findings) -> None:
     text = read_bytes(run / CONFIG)
     findings.count("counts")
     options = facts.get("options", {})
-    # What is larger is no run's, and writing it as YAML could take minutes.
+    # No run writes more, and spelling that as YAML could take minutes.
     is_short = len(text) <= MOST_TEXT and len(json.dumps(options)) <= MOST_TEXT
     if not is_short or text.decode("utf-8", "replace") != config_text(facts["command"], options):
         findings.wrong("counts", CONFIG, "not the options that run.json states")
 
 
 def _check_card(run: Path, facts: Facts, findings: Findings) -> None:
-    """The card, made of `run.json` again; one that somebody wrote in stays as it is when a run is pushed."""
+    """Compare the card with one made again from `run.json`; a card that somebody edited is not compared."""
     data = read_bytes(run / CARD)
     if not is_own_text(data):
         return

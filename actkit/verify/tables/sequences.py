@@ -23,7 +23,7 @@ OF_SEQUENCES = (
     *("n_kept", "char_offset", "n_special_in_text", "n_unknown", "chunk", "text"),
 )
 COUNTED = {"truncated": "n_truncated", "special_in_text": "n_special_in_text", "unknown_in_text": "n_unknown"}
-"""Counter → the column that says that a record is in it."""
+"""Counter → the column that is above 0 where the record counts."""
 OF_REJECTED = ("record_id", "source", "line", "reason")
 OF_TOKENS = ("sequence_id", "position", "token_id", "char_start", "char_end", "is_special", "is_sink")
 
@@ -33,7 +33,7 @@ class Totals:
     """Counts over all shards, to be compared with the counts of `run.json`."""
 
     records: int = 0
-    """Records seen so far: the next shard's begin here."""
+    """Records so far: the id at which the next shard begins."""
     written: int = 0
     rejected: int = 0
     chunks: int = 0
@@ -46,25 +46,25 @@ class Totals:
     reasons: Counter[str] = field(default_factory=Counter)
     """Why records were rejected, and how many for each reason."""
     first_rejected: str | None = None
-    """What `run.json` says of the first of them, until a row of `rejected` is found that it is said of."""
+    """`first_rejected` of `run.json`; None once its row in `rejected` is found."""
     encoded: dict[str, Encoded] = field(default_factory=dict)
-    """SAE → what the table `features` says of it."""
+    """SAE → counts over the table `features`."""
     next_sequence_id: int = 0
     record: int = -1
-    """The last record that has sequences, and what else its last one says: it may go on in the next shard."""
+    """The last record that has sequences; it may go on in the next shard. `chunk` is its last sequence's."""
     chunk: int | None = None
     marks: frozenset[str] = frozenset()
-    """Which counters it is in already."""
+    """The counters that count `record` already."""
     goes_on: bool = False
-    """Whether the shard that was read last begins in the middle of a record."""
+    """Whether the last shard read begins in the middle of a record."""
     whole: bool = True
-    """No part of `sequences` or `rejected` was left out."""
+    """Whether all parts of `sequences` and `rejected` could be read."""
 
 
 def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gaps: bool = False) -> Sequences:
-    """One part of `sequences`: ids in order, parents there, lengths that fit one another.
+    """Check one part of `sequences`: ids ascend, parents are there, lengths fit one another. Return its sequences.
 
-    `may_have_gaps` where records were taken out of a shard after they had been numbered, for want of memory or tokens.
+    `may_have_gaps` where the run rejected records after numbering them, for lack of memory or of tokens to pool.
     """
     table = columns_of(part, OF_SEQUENCES)
     ids, records = (table[name].to_numpy() for name in ("sequence_id", "record_id"))
@@ -97,7 +97,7 @@ def check_sequences(part: Path, totals: Totals, findings: Findings, may_have_gap
 
 
 def _check_chunks(column: pa.ChunkedArray, records: Ints, totals: Totals, wrong: Callable[[Bools, str], bool]) -> None:
-    """The pieces of a record are numbered from 0 on, and go on where the shard before left it; see `Totals.goes_on`."""
+    """Check that chunks of a record are numbered from 0, across shards too; set `Totals.goes_on`."""
     chunks, cut = column.fill_null(0).to_numpy(), ~column.is_null().to_numpy()
     first = chunks[0] if len(chunks) and cut[0] else 0
     totals.chunks += int(cut.sum())
@@ -111,7 +111,7 @@ def _check_chunks(column: pa.ChunkedArray, records: Ints, totals: Totals, wrong:
 
 
 def _count_records(table: pa.Table, records: Ints, totals: Totals) -> None:
-    """Count the records that have marks, one that goes on from the shard before once."""
+    """Count the records of each counter of `COUNTED`; a record in several shards counts once."""
     before = totals.marks if totals.goes_on else frozenset()
     if not len(records):
         return
@@ -126,9 +126,9 @@ def _count_records(table: pa.Table, records: Ints, totals: Totals) -> None:
 
 
 def check_records(sequences: Ints, rejected: Ints, name: str, totals: Totals, findings: Findings) -> None:
-    """The records of one shard, written (`sequences`, each as often as it has any) and rejected: each exactly once.
+    """Check that each record of a shard is either written or `rejected`, exactly once, and count both.
 
-    One that goes on from the shard before was counted there.
+    `sequences` has the record of each sequence. A record that goes on from the shard before was counted there.
     """
     written = np.unique(sequences)[totals.goes_on :]
     both = np.sort(np.concatenate([written, rejected]))
@@ -142,13 +142,13 @@ def check_records(sequences: Ints, rejected: Ints, name: str, totals: Totals, fi
 
 
 def check_rejected(part: Path, totals: Totals) -> Ints:
-    """The records of one part of `rejected`; counts its reasons, and looks for the one that is said to be the first."""
+    """Return the records of one part of `rejected`; count the reasons, and look for the row of `first_rejected`."""
     table = columns_of(part, OF_REJECTED)
     totals.reasons.update(table["reason"].to_pylist())
     if totals.first_rejected is not None:
         said = as_stored(totals.first_rejected) or ""
         for row in table.to_pylist():
-            # Which of its fields is at fault, and what else it has, is put in short there.
+            # `first_rejected` has the place, the faulty field, the reason, and a short form of the value.
             if said.startswith(place_of(row["source"], row["line"], row["record_id"])) and f": {row['reason']}" in said:
                 totals.first_rejected = None
                 break
@@ -157,9 +157,9 @@ def check_rejected(part: Path, totals: Totals) -> Ints:
 
 
 def check_tokens(part: Path, sequences: Sequences, totals: Totals, findings: Findings) -> Sequences:
-    """One part of `tokens`: a row for each position of its own, in order, and spans that never run backwards.
+    """Check one part of `tokens`: a row for each of a sequence's own positions, in order; spans never run backwards.
 
-    Returns the sequences with what is known of their special tokens and sinks.
+    Returns the sequences with `special`, the keys of special tokens and sinks.
     """
     table = columns_of(part, OF_TOKENS)
     ids, positions, token_ids, first, last = (table[name].to_numpy() for name in OF_TOKENS[:5])
@@ -195,9 +195,9 @@ def check_tokens(part: Path, sequences: Sequences, totals: Totals, findings: Fin
 
 
 def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, int], findings: Findings) -> None:
-    """The counts of `run.json` against one another, and against what was counted over all shards.
+    """Compare the counts of `run.json` with one another, and with the counts over all shards.
 
-    `rows` are those of the tables, as far as they could be opened.
+    `rows` has the number of rows of each table, of the parts that could be opened.
     """
     counts = facts["counts"]
     findings.count("counts", len(counts))
@@ -216,9 +216,9 @@ def check_counts(facts: Mapping[str, Any], totals: Totals, rows: Mapping[str, in
 
 
 def check_reports(facts: Mapping[str, Any], totals: Totals, findings: Findings) -> None:
-    """What `run.json` tells of rejected records and of SAEs on this data, against what all shards have.
+    """Compare the entries of `run.json` about rejected records, documents and SAEs with the counts over all shards.
 
-    A run of another version may tell it in other words, or count otherwise.
+    Not for runs of another version: it may use other words, or count otherwise.
     """
     if not totals.whole:
         return

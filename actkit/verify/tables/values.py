@@ -23,12 +23,12 @@ class Expected:
     hook_points: frozenset[str]
     d_model: int
     d_sae: Mapping[str, int]
-    """SAE → how many features it has."""
+    """SAE → the number of its features."""
     rules: Rules
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Expected":
-        """The bounds in the contents of `run.json`."""
+        """Read the bounds from the contents of `run.json`."""
         d_sae = {sae["name"]: sae["d_sae"] for sae in facts.get("saes", ())}
         return cls(frozenset(facts["hook_points"]), facts["model"]["d_model"], d_sae, Rules.of(facts))
 
@@ -36,7 +36,7 @@ class Expected:
 def check_values(
     part: Path, sequences: Sequences, expected: Expected, totals: Totals, findings: Findings
 ) -> frozenset[str]:
-    """One part of a table of vectors or features, group by group. Returns the hook points or SAEs that it has.
+    """Check one part of vectors or features, row group by row group. Return its hook points or SAEs.
 
     Raises OSError or ArrowException for a part that cannot be read to its end.
     """
@@ -57,7 +57,7 @@ def check_values(
 
 
 def _check_order(group: Group) -> Ints:
-    """Rows by sequence and position, each once, inside their sequences; returns one key a row."""
+    """Check that rows ascend by sequence and position, inside their sequences; return one key for each row."""
     group.wrong(~group.known, "of no sequence of the shard")
     if group.positions is None:
         group.wrong(np.diff(group.ids, prepend=-1) <= 0, "rows are not ordered by sequence")
@@ -71,7 +71,7 @@ def _check_order(group: Group) -> Ints:
 
 
 def _check_kept(group: Group, sequences: Sequences, expected: Expected, totals: Totals) -> None:
-    """As many rows of each sequence as `n_kept` says, special tokens left out."""
+    """Check that each sequence has `n_kept` rows, special tokens and sinks left out; count features in `totals`."""
     if group.positions is None or sequences.special is None:
         return
     plain = ~np.isin(keys_of(group.ids, group.positions), sequences.special) & group.known
@@ -90,7 +90,7 @@ def _check_kept(group: Group, sequences: Sequences, expected: Expected, totals: 
 
 
 def _check_vectors(group: Group, expected: Expected) -> None:
-    """Finite vectors of one hook point of the run, as long as it has them."""
+    """Check that vectors are finite, of a hook point of the run, and of that hook point's length."""
     layer, _, name = group.name.removeprefix("blocks.").partition(".")
     if group.name not in expected.hook_points:
         group.says(f"{group.name} is not among the hook points of run.json")
@@ -99,7 +99,7 @@ def _check_vectors(group: Group, expected: Expected) -> None:
     width = expected.d_model if name in D_MODEL_WIDE else int(lengths[0])
     bad = lengths != width
     if bad.any() and name not in D_MODEL_WIDE and group.positions is not None:
-        keys = np.maximum(group.positions, 0) + 1  # attention patterns: so many numbers a head
+        keys = np.maximum(group.positions, 0) + 1  # attention patterns: position + 1 numbers for each head
         bad = lengths != lengths[0] // keys[0] * keys
     group.wrong(bad, "a vector of another length")
     finite = np.isfinite(values)
@@ -108,7 +108,7 @@ def _check_vectors(group: Group, expected: Expected) -> None:
 
 
 def _check_features(group: Group, expected: Expected) -> None:
-    """Lists of features: sorted, each once, of the SAE, above the threshold, and no more than were asked for."""
+    """Check lists of features: sorted, each feature once and of the SAE, above the threshold, at most `top_k`."""
     if group.name not in expected.d_sae:
         group.says(f"{group.name} is not among the SAEs of run.json")
     d_sae = expected.d_sae.get(group.name, 2**31)
@@ -145,7 +145,7 @@ def _check_features(group: Group, expected: Expected) -> None:
 
 
 def _check_cut(group: Group, lengths: Ints, expected: Expected) -> None:
-    """How many features are listed, of how many that are active."""
+    """Check the length of lists against `n_active`, `top_k` and the threshold."""
     active = group.table["n_active"].to_numpy()
     group.wrong(active < lengths, "n_active is below the number of features listed")
     most = expected.rules.top_k

@@ -1,6 +1,6 @@
-"""The functions that compute a run's tables over its shards again, and hold its figures in `run.json` against theirs.
+"""Compute a run's tables over its shards again, and compare its figures in `run.json` with the recomputed ones.
 
-`run.json` says with which settings they were made (`statistics`).
+The entry `statistics` of `run.json` has the settings of each computation.
 """
 
 import tempfile
@@ -30,24 +30,24 @@ from actkit.verify.tables.compare import CLOSE, CLOSE_DEEP, differing, differing
 from actkit.verify.tables.findings import Findings
 
 Made: TypeAlias = Iterator[tuple[str, pa.Table]]
-"""Tables by name; one that comes several times has as many parts."""
+"""Name and rows of each part; a table of several parts comes several times."""
 Settings: TypeAlias = Mapping[str, Any]
 MOST_DRAWS = 10_000_000
-"""Exchanges of labels that are drawn again: what a run of others' making asks for may never end."""
+"""Most permutations of labels that are drawn again: a `run.json` that actkit did not write may ask for any number."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """One computation over the shards."""
+    """A computation over the shards."""
 
     what: str
-    """The tables that come of it, for people."""
+    """The tables that it makes, in words for people."""
     made: Callable[[], Made]
     close: float = CLOSE
 
 
 def quick_ways(run: Path, facts: Settings) -> Iterator[Way]:
-    """The computations that take little."""
+    """The computations that take little time."""
     tables = facts["tables"]
     if "layer_stats" in tables:
         yield Way("layer_stats", lambda: iter([("layer_stats", layer_stats(run))]))
@@ -75,7 +75,7 @@ def deep_ways(run: Path, facts: Settings, findings: Findings) -> Iterator[Way]:
 
 
 def _check_figures(facts: Settings, where: str, report: Mapping[str, Any], findings: Findings) -> Any:
-    """Check that `run.json` has under `where`, a dotted path, what the shards give; returns what it has there."""
+    """Compare the entry `where` of `run.json`, a dotted path, with `report`; return the entry."""
     stated: Any = facts
     for name in where.split("."):
         stated = stated.get(name, {})
@@ -94,7 +94,7 @@ def _concept(run: Path, facts: Settings, settings: Settings, findings: Findings)
 
 
 def _split(run: Path, again: Iterator[pa.Table]) -> Made:
-    """Which texts were fitted on and which held out follows from the texts, the labels and the seed; or none were."""
+    """The column `split`, part by part: a seeded split of the texts by label, or nulls where there is none."""
     made = False
     for table in again:
         made = True
@@ -149,4 +149,4 @@ DEEP: Mapping[str, tuple[str, Callable[[Path, Settings, Settings, Findings], Mad
     "feature_scores": ("feature_scores", _scores),
     "steering_tables": ("tables of effects", _steering),
 }
-"""Entry of `statistics` → the tables that it gives the settings of, and how they are computed."""
+"""Entry of `statistics` → its tables in words, and the function that computes them."""
