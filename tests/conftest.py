@@ -52,10 +52,11 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 PARALLEL = ("gpt_neox", "phi")
-"""Attention and MLP read the same residual stream there, and there is no residual stream between them."""
+"""Architectures whose attention and MLP read the same residual stream, so that there is none between them."""
 
 SCALED = ("granite",)
-"""What attention and MLP add to the residual stream is scaled outside of them, so that no module's output is it."""
+"""Architectures that scale the outputs of attention and MLP outside of them before adding them to the residual stream.
+No module's output then is what is added."""
 
 GUARDS = (
     *("analysis/feature_tests/test_flat_memory.py", "analysis/test_feature_stats.py", "analysis/test_pair_diffs.py"),
@@ -66,24 +67,24 @@ GUARDS = (
     *("recipes/test_from_run.py", "recipes/test_peek.py", "recipes/test_reward_detect.py", "recipes/test_steer.py"),
     *("remote", "report/test_server.py", "runs", "test_gpu_benchmark.py", "test_matrix.py", "verify"),
 )
-"""Whose slow tests guard data and numbers: they get the marker `guard`, and come first where time is short."""
+"""Tests that, where they are slow, guard data and numbers: they get the marker `guard`, and run before the others."""
 BEGAN = time.monotonic()
-# What a library logs goes to the standard error of its time. Python says the same, until one sets up a handler: that
-# keeps the stream of one test and writes to it when it is closed. Servers of tests log each request to such a stream.
+# Logs go to the current standard error, by Python's handler of last resort. Without a handler here, a
+# library could set up its own, which writes to a test's stream after it is closed: servers log each request there.
 if logging.lastResort is not None:
     logging.getLogger().addHandler(logging.lastResort)
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-gc.disable()  # until all tests are found: what hundreds of modules and seven thousand tests are made of stays
+gc.disable()  # until all tests are found: the objects of hundreds of modules and seven thousand tests stay
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--minutes N`: slow tests that would begin later are skipped, and say so."""
+    """Add `--minutes N`: slow tests that would begin later are skipped, and the report says so."""
     parser.addoption("--minutes", type=float, default=None, help="begin no slow test after so many minutes")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark guards, and as slow all cases but n of a test with `quick(n)`; slow guards come before other slow tests."""
+    """Mark guards, and as slow all but n cases of a test with `quick(n)`; put slow guards before other slow tests."""
     seen: Counter[str] = Counter()
     for item in items:
         quick = item.get_closest_marker("quick")
@@ -98,11 +99,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """From here on what becomes garbage is looked for, and not again in all that was there before."""
+    """Turn the garbage collector on, and keep the objects made so far out of its searches."""
     gc.collect()
     gc.freeze()
     gc.enable()
-    atexit.register(gc.unfreeze)  # libraries count what is left of them when the process ends, and say so
+    atexit.register(gc.unfreeze)  # libraries count their objects that are left when the process ends, and report them
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -114,7 +115,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def done_once() -> Iterator[None]:
-    """What is the same in every test is not done again; a module's tests share no process with another's."""
+    """Do the work of `once.py` once for the module's tests; modules share no template process."""
     with pytest.MonkeyPatch.context() as patch:
         for put in once.IN_PLACE:
             put(patch)
@@ -129,10 +130,10 @@ def actkit(capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def signals_as_in_a_terminal() -> Iterator[None]:
-    """Signals that end a process do so, here and in processes that a test starts.
+    """Let signals that end a process do so, here and in processes that a test starts.
 
-    Whoever runs the tests under `nohup`, or in the background of a shell, has SIGHUP or SIGINT ignored, and every child
-    inherits that. None that a test sent is left to the next test.
+    Tests that run under `nohup`, or in the background of a shell, have SIGHUP or SIGINT ignored, and every child
+    inherits that. They are unblocked too, so that none that a test sends is left to the next test.
     """
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
@@ -158,7 +159,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 def save_random_model(prefix: str, options: dict[str, Any], path: Path) -> None:
-    """A random float32 model of a configuration class, its norms and biases unlike one and zero, as if trained."""
+    """Save a random float32 model of a configuration class; norms are not 1 and biases not 0, as if trained."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -174,7 +175,7 @@ def save_random_model(prefix: str, options: dict[str, Any], path: Path) -> None:
 
 
 def small_tokenizer(**options: Any) -> Any:
-    """A byte-level tokenizer without merges: BOS, pad and end tokens, then one token a byte."""
+    """Make a byte-level tokenizer without merges: special tokens, then one token a byte."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -191,13 +192,13 @@ def small_tokenizer(**options: Any) -> Any:
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest absolute difference over the largest expected magnitude."""
+    """Return the largest absolute difference over the largest expected magnitude."""
     assert found.shape == expected.shape
     return float((found.double() - expected.double()).abs().max() / expected.double().abs().max())
 
 
 def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
-    """A folder of the session that the first of the processes fills that needs it."""
+    """Return a folder of the session; the first process that needs the folder fills it."""
     from filelock import FileLock
 
     own = tmp_path_factory.getbasetemp()
@@ -212,7 +213,7 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Calla
 
 @pytest.fixture(scope="session")
 def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Command → a finished run of it, built by the first of the processes that needs it."""
+    """Command → a finished run of it, built by the first process that needs it."""
     from tests.six_runs import COMMANDS, build
 
     folder = built_once(tmp_path_factory, "six", build)
@@ -224,7 +225,7 @@ Single: TypeAlias = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Single:
-    """Command → its run by one process, in several shards, built by the first of the processes that needs it."""
+    """Command → its run by one process, in several shards, built by the first process that needs it."""
     from tests.engines.runs import build
 
     def of(command: str) -> Path:

@@ -1,7 +1,7 @@
-"""What is the same in every test, and costs more than most of them, is done once; `conftest.py` puts it in place.
+"""Replace work that is the same in every test and costs more than most tests; `conftest.py` puts it in place.
 
-No test that goes this way claims any of it: `runs/test_atomic_files.py` sees what is on disk before it is renamed;
-`pipeline/tokens/test_templates.py` starts processes of its own; `backends/test_model_files.py` cuts files short.
+Other tests check the replaced code: `runs/test_atomic_files.py` looks at the disk before files are renamed,
+`pipeline/tokens/test_templates.py` starts processes of its own, `backends/test_model_files.py` cuts files short.
 """
 
 import os
@@ -15,19 +15,19 @@ from actkit.pipeline.tokens import templates
 
 
 def on_disk_in_time(patch: pytest.MonkeyPatch) -> None:
-    """Nothing waits for a disk: no power fails while tests run, and a run waits some twenty times."""
+    """Let nothing wait for the disk: a run would wait some twenty times, and tests need not survive a power failure."""
     patch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def templates_in_one_process(patch: pytest.MonkeyPatch) -> None:
-    """One process renders the chat templates of all runs, which each start one; a forked process has its own."""
+    """Let one process render the chat templates of all runs, which each start one; a forked process has its own."""
     start = templates.TemplateProcess
     of = cache(lambda _pid: start())
     patch.setattr(templates, "TemplateProcess", lambda: of(os.getpid()))
 
 
 def sizes_once(patch: pytest.MonkeyPatch) -> None:
-    """The bytes that a model's weights should have are found once: a model without memory is made for it."""
+    """Compute the bytes of each model's weights once, since that builds a model without memory."""
     usual = hugging_face.whole_bytes
 
     def whole_bytes(description: Description) -> int:
@@ -41,5 +41,5 @@ def sizes_once(patch: pytest.MonkeyPatch) -> None:
 
 
 SIZES: dict[object, int] = {}
-"""Class and text of a configuration, and a dtype → bytes."""
+"""Class and text of a configuration, and dtype → bytes."""
 IN_PLACE: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (on_disk_in_time, templates_in_one_process, sizes_once)

@@ -43,7 +43,7 @@ def auroc(scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np
 def auroc_and_error(
     scores: npt.NDArray[np.generic], labels: Bools, groups: npt.NDArray[np.integer] | None = None
 ) -> tuple[Auroc, float]:
-    """The same as `auroc`, and the AUROC's standard error; see `standard_error`. NaN where a class is empty."""
+    """Return the result of `auroc`, and its standard error; see `standard_error`. NaN where a class is empty."""
     if len(scores) != len(labels):
         raise ValueError(f"{len(scores)} scores and {len(labels)} labels")
     if np.isnan(scores).any():

@@ -88,7 +88,7 @@ class TokensAtRandom:
 
 
 CHUNK = 1 << 20
-"""Entries that are sorted together: about 40 MB with what sorting takes."""
+"""Entries that are sorted together: about 40 MB, with the memory that sorting takes."""
 RANGE = 1 << 20
 """Entries that are read together, and in one part of `feature_positions`: about 60 MB."""
 

@@ -2,8 +2,8 @@
 
 There are two measures. At the divergence both sides have read the same tokens but for the one that differs. The
 response means are over all kept positions of each response, the shared beginning of the two included. They leave out
-what the chat template puts after a response: an end-of-turn token is the same on both sides, and would be much of a
-short answer's mean. They leave out special tokens and attention sinks too, whose norms are many times as large.
+tokens that the chat template puts after a response: an end-of-turn token is the same on both sides, and would be much
+of a short answer's mean. They leave out special tokens and attention sinks too, whose norms are many times as large.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The application: its subcommands, `--version`, and what happens when something goes wrong."""
+"""The application: its subcommands, `--version`, and the errors and exit statuses of failures."""
 
 import errno
 import os
@@ -32,9 +32,9 @@ PANELS = {
 COMMANDS = {name: panel for panel, names in PANELS.items() for name in names.split()}
 """Name of each command → its panel."""
 WITH_OTHERS = ("merge", "sbatch")
-"""Commands that call, or look for, another one."""
+"""Commands that call, or look up, another command."""
 PASSED_ON = {"sbatch": {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}}
-"""Commands that take the command line of another one."""
+"""Command → typer's settings by which it takes the command line of another command."""
 
 
 def function_of(name: str) -> Callable[..., None]:
@@ -77,9 +77,9 @@ def _options(
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:
-    """The application with the command alone that is called: to make all of them takes ten times as long.
+    """Make the application with the called command alone, since making all of them takes ten times as long.
 
-    With all of them where none is called, and for a command that asks for another.
+    It has all commands where none is called, and for a command that looks up another.
     """
     called = next(iter(arguments), "")
     alone = called in COMMANDS and called not in WITH_OTHERS
@@ -110,9 +110,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     0 done, 1 expected failure, 2 usage or configuration; ended by a signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM.
     """
-    # This process is actkit's own. oneDNN compiles a kernel for every shape of a product and keeps 1,024; torch too,
-    # with their working memory: of batches of all lengths, 250 MB for tiny and 450 MB for GPT-2 small. A batch has some
-    # five shapes, the next one others. Both numbers are read when the first kernel is compiled.
+    # This process is actkit's own. oneDNN compiles a kernel for every shape of a product and keeps 1,024, and so does
+    # torch, with their working memory: 250 MB for tiny and 450 MB for GPT-2 small after batches of all lengths. A batch
+    # has some five shapes, the next batch others. Both variables are read when the first kernel is compiled.
     for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(cache, "8")
     ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
@@ -123,9 +123,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             for argument in ARGUMENTS.get():
                 check_name(argument)
             status = application(ARGUMENTS.get())(arguments, standalone_mode=False, prog_name="actkit")
-            if status == INTERRUPTED:  # what newer versions of typer make of Ctrl-C; older ones raise Abort
+            if status == INTERRUPTED:  # newer versions of typer return it for Ctrl-C; older ones raise Abort
                 raise KeyboardInterrupt
-            sys.stdout.flush()  # here, where a full disk can still be told
+            sys.stdout.flush()  # here, where a full disk can still be reported
         except ActkitError as error:
             draw_error(shown(error.message), shown(to_paste(error.hint)))
             sys.exit(error.exit_status)
@@ -137,13 +137,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         except (SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # a panic of a library in Rust is no Exception
-            if arrived:  # whatever was being done then may have made something else of it
+            if arrived:  # the interrupted code may have turned the interrupt into another error
                 _leave(arrived)
-            # Usage errors of typer, which is free to keep its own copy of click, know how to say what is wrong.
+            # Known by their method: typer may keep its own copy of click, whose usage errors are other classes.
             describe: Any = getattr(error, "format_message", None)
             if describe is None:
                 _leave_unforeseen(error)
-            # Without a message, help was asked for by giving no arguments, and has been printed.
+            # The message is empty where no arguments were given and typer has printed the help.
             if describe():
                 usage = " ".join(describe().replace("Value error, ", "").split())  # choices come a line each
                 draw_error(shown(usage), _usage_hint(error, usage))
@@ -168,14 +168,14 @@ def _resumes() -> bool:
 
 
 def _leave(arrived: list[int]) -> NoReturn:
-    """Exit before a run had begun, or after it was complete."""
+    """Exit after a signal that came before a run began, or after it was complete."""
     ended = next((Terminated(number) for number in arrived if number != signal.SIGINT), None)
     draw_error(ended.says if ended else "interrupted", what_is_kept(_resumes()))
     sys.exit(ended.exit_status if ended else INTERRUPTED)
 
 
 def _leave_unforeseen(error: BaseException) -> NoReturn:
-    """Exit over an error that nothing in actkit expects: one sentence, and where its traceback is."""
+    """Exit after an error that nothing in actkit expects: say it in a sentence, and where its traceback is."""
     is_printed = printed(error)
     if isinstance(error, OSError) and error.strerror:
         _leave_system(error)
@@ -184,7 +184,7 @@ def _leave_unforeseen(error: BaseException) -> NoReturn:
 
 
 def _leave_system(error: OSError) -> NoReturn:
-    """Exit over what the system refused: a name, a path, or the writing of the result."""
+    """Exit after the system refused a name, a path, or the writing of the result."""
     if error.errno == errno.ENAMETOOLONG:  # a text was given where a name belongs
         draw_error(f"{str(error.filename)[:80]}…: too long for a name", "check the options")
     elif error.filename is not None:

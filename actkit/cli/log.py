@@ -18,7 +18,7 @@ from actkit.remote.path import RemotePath
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LABELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "hint": logging.ERROR}
-"""First word of a line on the console → the level of the line."""
+"""Label of a line on the console → its level."""
 
 
 class RunLog:
@@ -29,7 +29,7 @@ class RunLog:
         self._waiting: list[str] = []
 
     def add(self, text: str, level: int = logging.INFO) -> Path | None:
-        """Add a line, or several, to the log. Returns the log's path where they have been written."""
+        """Add a line, or several, to the log. Returns the log's path, or None while the lines wait."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         name = logging.getLevelName(level)
         self._waiting += [
@@ -41,7 +41,7 @@ class RunLog:
         """Write the waiting lines, where the run has a directory. A log that cannot be written stops no run."""
         from actkit.runs.paths import FINGERPRINT, LOG_FILE, partial_of
 
-        if isinstance(self.out, RemotePath):  # its log was put there with it
+        if isinstance(self.out, RemotePath):  # a run in a store has its log already
             return None
         try:
             folder = next((path for path in (partial_of(self.out), self.out) if (path / FINGERPRINT).is_file()), None)
@@ -49,7 +49,7 @@ class RunLog:
                 return None
             with (folder / LOG_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(self._waiting)
-        except (OSError, ValueError):  # a name that nothing can have is an error of the run, not of its log
+        except (OSError, ValueError):  # an impossible name is reported by the run, not by its log
             return None
         self._waiting = []
         return folder / LOG_FILE

@@ -1,4 +1,4 @@
-"""The finished runs that commands are given, and the files that they write of them."""
+"""Check the finished runs that commands are given and the files that they write; write pages of runs."""
 
 import os
 import shlex
@@ -14,15 +14,15 @@ from actkit.remote.path import RemotePath, path_of
 from actkit.runs.paths import beside, is_run
 
 READ = ("run", "other", "from_run", "directions")
-"""Parameters of commands that are runs."""
+"""Parameters of commands that name runs."""
 NAMED = 3
 """Runs that an error names."""
 LIMIT_MB = 25
-"""Size of a page, unless another is asked for."""
+"""Default limit for the size of a page."""
 
 
 def check_run(path: Path, command: str) -> None:
-    """Raise RunError where `path` is no run but lies in one, or holds some, naming `command` for those.
+    """Raise RunError where `path` is no run but lies in a run, or contains runs; the hint gives `command` for those.
 
     Other paths that are no run pass: the function that reads them raises the error.
     """
@@ -34,10 +34,10 @@ def check_run(path: Path, command: str) -> None:
         ]
         within = next((folder for folder in above if is_run(folder)), None)
         inside = sorted(entry for entry in path.iterdir() if is_run(entry)) if path.is_dir() else []
-    except OSError:  # too long for a name, or closed to us
+    except OSError:  # too long for a name, or not readable
         return
     if within is not None:
-        # Like the path that was given: a relative one can be on a line that is passed on.
+        # Relative where the given path is, so that the line can be passed on.
         run = within if path.is_absolute() else Path(os.path.relpath(within))
         raise RunError(f"{path}: a part of the run {run}, not the run", f"{command} {shlex.quote(str(run))}")
     if inside:
@@ -59,7 +59,7 @@ def check_file(path: Path | None, what: str, such_as: str, overwrite: bool) -> N
 
 
 def page_of(runs: list[Path]) -> Path:
-    """Where the page of some runs goes that is given no name."""
+    """The default path of the page of some runs."""
     names = " and ".join(run.absolute().name for run in runs)
     return beside(runs[0], "").with_name(f"{names.replace(' ', '-')}.html")
 
@@ -82,8 +82,8 @@ def write_page(runs: list[Path], path: Path, quiet: bool, limit_mb: float = LIMI
 def explained(given: Mapping[str, Any]) -> Iterator[None]:
     """Turn an error over a damaged run into a sentence: the first problem that `verify` finds in the run.
 
-    `given` are a command's parameters, of which those in `READ` may be runs. An error over runs that are in order is a
-    defect of actkit, and passes unchanged.
+    `given` are a command's parameters; those in `READ` may be runs. An error over intact runs is a defect of actkit,
+    and passes unchanged.
     """
     try:
         yield
@@ -99,7 +99,7 @@ def explained(given: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _damage(run: Path) -> str | None:
-    """The first problem of a run; None for a run that is in order, and for a path that is no folder.
+    """Return the first problem of a run; None for an intact run, and for a path that is no folder.
 
     Raises RunError for a folder that is no run.
     """
@@ -109,7 +109,7 @@ def _damage(run: Path) -> str | None:
     try:
         if not run.is_dir():
             return None
-    except (OSError, ValueError):  # nothing that can be a name
+    except (OSError, ValueError):  # a text that cannot be a name
         return None
     check_age(run)
     problems = verify(run).problems

@@ -1,4 +1,4 @@
-"""Refuse impossible options of a run before anything is loaded; name the input in the error over its records."""
+"""Refuse impossible options of a run before anything is loaded; name the input in the error about its records."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ def check_exports(shared: Shared, command: str, exports: Sequence[str]) -> None:
 
 
 def check_places(shared: Shared) -> None:
-    """Raise UsageError or RunError where `--out` is no place for a run or a file."""
+    """Raise UsageError or RunError where no run or file can be written to `--out`."""
     from actkit.runs.paths import check_local
     from actkit.runs.publication import check_store
 
@@ -69,7 +69,7 @@ def _check_share(own: "OwnSpec", shared: Shared) -> None:
 
 
 def check_whole(flag: str, wanted: bool, shared: Shared) -> None:
-    """Raise UsageError for an option that needs the whole run, where this process computes one task's share."""
+    """Raise UsageError for an option that needs the whole run, where this process computes a task's share."""
     if not wanted or shared.shard is None:
         return
     engine = engine_of(shared.engine, shared.workers, shared.shard)
@@ -102,11 +102,11 @@ def _check_input(flag: str, own: "OwnSpec") -> None:
 
 @contextmanager
 def naming_input(own: "OwnSpec") -> Iterator[None]:
-    """Add the name of the input to the error that none of its records could be used."""
+    """Where none of the input's records could be used, add the input's name to the error."""
     try:
         yield
     except RunError as error:
-        # These import much, and are there by now.
+        # Imported here, since they import much, and are loaded by now.
         from actkit.pipeline.input.files import name_of, shown
         from actkit.pipeline.recipe import NothingKeptError
         from actkit.recipes.asked import source_of

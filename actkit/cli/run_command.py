@@ -1,4 +1,4 @@
-"""`run_command` runs a command's function: names the run, shows progress, prints the result, says how to go on."""
+"""`run_command` runs a command's function with progress, its log and its result; `hand_over` prints the run's path."""
 
 import logging
 import shlex
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 MUCH_FASTER = 1.5
-"""Speed-up by bfloat16 from which a run in float32 begins with a note on it."""
+"""From this speed-up by bfloat16 on, a run in float32 begins with a note about it."""
 Own = TypeVar("Own", bound="OwnSpec")
 Common = TypeVar("Common", bound="CommonSpec | FollowSpec")
 
@@ -42,8 +42,8 @@ def run_command(
 ) -> "Finished":
     """Run a command with a progress line, and show its result; `run` is its function, such as `run_dpo`.
 
-    Raises UsageError where `--out` cannot be meant or `--resume` does not say what, and where a signal ends the run
-    StoppedError, whose hint is the line that continues it.
+    Raises UsageError or RunError for options that make no sense (see `check_asked`), and StoppedError where a signal
+    ends the run; its hint is the line that continues the run.
     """
     from actkit.runs.publication import published
 
@@ -77,7 +77,7 @@ def run_command(
 def _spread(
     run: "Callable[[Own, Common, OnProgress], Finished]", shared: Shared
 ) -> "Callable[[Own, Common, OnProgress], Finished]":
-    """The command's function, or one that shares its work out among workers where that is asked for."""
+    """Return the command's function, or, where the options ask for workers, a function that spreads it over them."""
     engine = engine_of(shared.engine, shared.workers, shared.shard)
     if engine is None:
         place = place_on_this_machine(shared.shard)
@@ -96,7 +96,7 @@ def _spread(
 
 
 def _show(finished: "Finished", own: "OwnSpec", shared: Shared) -> None:
-    """Show a plan, and end the command; or say what a run has made and found, and what comes next."""
+    """Show a plan, and end the command; or print what a run has made and found, and the command that comes next."""
     if finished.is_plan:
         _show_plan(finished.facts, shared.json)
     if not shared.quiet:
@@ -105,7 +105,7 @@ def _show(finished: "Finished", own: "OwnSpec", shared: Shared) -> None:
         if shared.model == NAME and own.command in OF_SCRIPTS:
             real = f"a real one: --preset {OF_SCRIPTS[own.command]}"
             console().print(f"model: tiny, a toy for trying things; {real}", markup=False)
-        if finished.facts:  # none of a share that several workers have computed
+        if finished.facts:  # a share that several workers computed has no facts
             show_run(finished.facts, finished.path)
         if finished.task is not None:
             out = shlex.quote(str(shared.directory))
@@ -122,7 +122,7 @@ def make_from(
     changes: Mapping[str, Any],
     shared: Shared,
 ) -> "Finished":
-    """Make a run of the finished run `source` with other settings, and show it; `make` is such as `rank_again`."""
+    """Make a run from the finished run `source` with other settings, and show it; `make`: such as `rank_again`."""
     from actkit.runs.facts import facts_of
     from actkit.runs.publication import published
 
@@ -146,7 +146,7 @@ def make_from(
 
 
 def _faster(shared: Shared) -> str | None:
-    """The gain from bfloat16, on a CPU where it is much faster than float32 and `--dtype auto` means float32."""
+    """Say what bfloat16 gains, on a CPU where it is much faster and `--dtype auto` means float32; else return None."""
     if shared.plan or shared.dtype != ModelSpec.dtype or shared.model == NAME or shared.quantize is not None:
         return None
     from actkit.backends.kernel_choice import about_bfloat16
@@ -164,7 +164,7 @@ def _log_rejected(finished: "Finished", log: RunLog) -> None:
     from actkit.runs.part import read_part
     from actkit.runs.reader import parts
 
-    for part in parts(finished.path, "rejected"):  # which may be as many as the input has records
+    for part in parts(finished.path, "rejected"):  # part by part: there may be as many as the input has records
         for row in read_part(part).to_pylist():
             at = f":{row['line']}" if row["line"] is not None else f", record {row['record_id']}"
             field = f", field {row['field']}" if row["field"] else ""
@@ -176,7 +176,7 @@ def _log_rejected(finished: "Finished", log: RunLog) -> None:
 
 
 def hand_over(finished: "Finished", shared: Shared) -> None:
-    """Write what `--export` and `--report` ask for; then the run's path, or with `--json` one object, to stdout."""
+    """Write the files of `--export` and `--report`; then the run's path, or with `--json` an object, to stdout."""
     if finished.task is None:
         with logged(finished.path, level_of(shared.log_level, shared.verbose)):
             for to, out in shared.exports:

@@ -1,4 +1,4 @@
-"""A run that is ended from outside: by which signal, with which exit status, and the line that continues it."""
+"""Runs that a signal ends: the signals, their exit statuses, and the line that continues such a run."""
 
 import shlex
 import signal
@@ -13,13 +13,13 @@ from actkit.errors import ActkitError, WriteError
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 ENDED_BY = {"SIGTERM": "ended", "SIGHUP": "the terminal was closed"}
-"""Signals that ask a process to end, but for Ctrl-C's, and what an error says of each."""
+"""Signal that asks a process to end, apart from Ctrl-C's → the words of an error about it."""
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
 """The command line of this call, without the program's name."""
 
 
 class Terminated(BaseException):
-    """The process was asked to end by a signal `number`: like a KeyboardInterrupt, no error of the program."""
+    """A signal `number` asked the process to end: like a KeyboardInterrupt, this is no error of the program."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -28,7 +28,7 @@ class Terminated(BaseException):
 
 
 class StoppedError(ActkitError):
-    """The run was interrupted; its hint continues it."""
+    """The run was interrupted; the hint says how to continue it."""
 
     def __init__(self, message: str, hint: str, exit_status: int) -> None:
         super().__init__(message, hint)
@@ -39,8 +39,8 @@ class StoppedError(ActkitError):
 def interruptible() -> Iterator[list[int]]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into an exception; a second one ends the process at once.
 
-    That loses nothing that was finished. Signals that are ignored, as under `nohup`, stay so. Yields the list of
-    signals that have arrived.
+    Even that loses nothing that was finished. Signals that are ignored, as under `nohup`, stay ignored. Yields the list
+    of signals that have arrived.
     """
     arrived: list[int] = []
 
@@ -63,20 +63,20 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def what_is_kept(resumes: bool) -> str:
-    """A sentence on what an ended command leaves, where no run had begun; `resumes`: it takes `--resume`."""
+    """Say what an ended command leaves, where no run had begun; `resumes`: the command takes `--resume`."""
     if resumes:
         return "what was finished is kept; with --resume, the command goes on"
     return "nothing that it had finished is lost, and no file is left half written; the same command begins anew"
 
 
 def continuing_line(out: Path | None) -> str:
-    """The command line that continues this one: `--resume` for `--overwrite`, and `--out` where it was not given."""
+    """The command line that continues this one: with `--resume`, without `--overwrite`, and with `out` if given."""
     kept = [argument for argument in ARGUMENTS.get() if argument not in ("--overwrite", "--resume")]
     return shlex.join(["actkit", *kept, *(("--out", str(out)) if out is not None else ()), "--resume"])
 
 
 def _kept(out: Path) -> str | None:
-    """A sentence on the finished shards of an unfinished run; None where it has none."""
+    """Say how many shards of the run at `out` are finished, or that all of it is; None where no shard is."""
     from actkit.runs.manifest import manifests
     from actkit.runs.paths import is_run, partial_of, task_of
     from actkit.runs.tasks import divisions
@@ -97,8 +97,8 @@ def _kept(out: Path) -> str | None:
 def continuing(out: Path, is_named: bool) -> Iterator[None]:
     """Say how to continue the run at `out` where it is interrupted or finds no room.
 
-    `is_named`: the command line says where the run goes. Raises StoppedError, whose hint continues it, for Ctrl-C and
-    the signals in `ENDED_BY`.
+    `is_named`: the command line names `out`. Raises StoppedError, whose hint says how to continue, for Ctrl-C and the
+    signals in `ENDED_BY`.
     """
     line = continuing_line(None if is_named else out)
     if "-" in ARGUMENTS.get():

@@ -1,4 +1,4 @@
-"""The three standard streams, made fit for cron, pipes and old locales before anything is written to them."""
+"""Prepare the three standard streams for cron, pipes and old locales before anything is written to them."""
 
 import codecs
 import io
@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 ESCAPED = "actkit.escaped"
-"""The error handler that writes what an encoding lacks as JSON does, `\\u2500`, so that JSON stays JSON."""
+"""The error handler that writes characters that an encoding lacks as JSON does, `\\u2500`: JSON stays JSON."""
 
 
 def prepare(arguments: Sequence[str]) -> None:
-    """Open the streams that were closed, write every character, and let no full log end a run.
+    """Open the streams that were closed, make every character writable, and let no full log end a run.
 
-    Standard output is UTF-8 where JSON is asked for, else what the locale says.
+    Standard output is UTF-8 with `--json`, else in the locale's encoding.
     """
     _open_closed()
     codecs.register_error(ESCAPED, _escaped)
@@ -43,8 +43,8 @@ def silence(stream: TextIO) -> None:
 def end_with_reader() -> None:
     """End the process by SIGPIPE where the reader of standard output is gone (`actkit show RUN | head`); else return.
 
-    The signal itself is left ignored, as Python has it: it would end the process over any other pipe, too, such as one
-    to a process that rendered a template, or a connection that a server closed.
+    The signal otherwise stays ignored, as Python starts with it: it would end the process over any other pipe, too,
+    such as a pipe to a process that rendered a template, or a connection that a server closed.
     """
     if not hasattr(select, "poll"):
         return
@@ -57,7 +57,7 @@ def end_with_reader() -> None:
 
 
 def _open_closed() -> None:
-    """Open the standard streams that are closed: the next file would get number 1 or 2, and libraries print there."""
+    """Open standard streams that are closed: otherwise the next file gets number 1 or 2, to which libraries print."""
     number = os.open(os.devnull, os.O_RDWR)
     while number <= 2:
         number = os.open(os.devnull, os.O_RDWR)
@@ -76,7 +76,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 class _Forgiving:
-    """Standard error. When its disk is full only its text is lost: the run's result is elsewhere."""
+    """Standard error that raises nothing when its disk is full: only its text is lost, since results are elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

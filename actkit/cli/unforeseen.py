@@ -1,6 +1,6 @@
 """An error that nobody foresaw: one sentence on the screen, and its traceback in a file.
 
-The file is the log of the run that was going on, or, where there is none, one in the folder for temporary files.
+The file is the log of the current run, or, where there is none, a file in the folder for temporary files.
 `ACTKIT_TRACEBACK=1` and `--log-level debug` print the traceback too.
 """
 
@@ -17,11 +17,11 @@ from actkit.errors import ActkitError, in_short, printable
 from actkit.pipeline.input.files import shown
 
 PRINTED = "ACTKIT_TRACEBACK"
-"""Variable of the environment that makes tracebacks appear on the screen."""
+"""Environment variable that makes tracebacks appear on the screen."""
 WHERE, LOUD = "actkit_traceback_in", "actkit_traceback_printed"
 """Attributes of an exception on its way out: the log that has its traceback, and whether to print it too."""
 MOST = 300
-"""Characters of an exception's own words that are shown: some hold a whole array."""
+"""Most characters of an exception's message that are shown: some contain a whole array."""
 
 
 def is_unforeseen(error: BaseException) -> bool:
@@ -39,7 +39,7 @@ def leave_in_log(error: BaseException, add: Callable[[str], Path | None], loud: 
 
 
 def printed(error: BaseException) -> bool:
-    """Print the traceback where that is asked for, and return whether it is."""
+    """Print the traceback where `--log-level debug` or the variable asks for it; return whether it was printed."""
     asked = getattr(error, LOUD, False) or os.environ.get(PRINTED, "0") not in ("", "0")
     if asked:
         sys.stderr.write(printable(_text(error), "\n"))
@@ -47,7 +47,7 @@ def printed(error: BaseException) -> bool:
 
 
 def said(error: BaseException, is_printed: bool) -> tuple[str, str]:
-    """The sentence and the hint, which names the file that has the traceback, unless it is printed."""
+    """Return the sentence and the hint, which names the file with the traceback unless the traceback is printed."""
     if is_printed:
         return _sentence(error), f"{_what_to_do(error)}its traceback is above"
     path = getattr(error, WHERE, None) or _in_a_file(_text(error))
@@ -90,7 +90,7 @@ def _text(error: BaseException) -> str:
 
 
 def _in_a_file(text: str) -> Path | None:
-    """Write the traceback into a temporary file, and return its path; None where that was not possible."""
+    """Write the traceback into a temporary file, and return its path; None where it cannot be written."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="actkit-", suffix=".traceback.txt", delete=False, encoding="utf-8", errors="backslashreplace"

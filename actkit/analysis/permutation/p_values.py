@@ -22,8 +22,8 @@ WIDE = 4096
 EFFECTIVE = {"groups": 50, "within-groups": 150}
 """Units that must carry the variance for the limit to be used where labels are not exchanged between single texts.
 
-Measured against 500,000 draws with groups of 1 to 30 texts, pairs and groups of 8: p then is 0.9 to 1.25 times what it
-should be at 1e-3 and 0.8 to 1.5 times at 1e-4. With half as many units it is 0.75 to 1.8 times at 1e-4.
+Measured against 500,000 draws with groups of 1 to 30 texts, pairs and groups of 8: p then is 0.9 to 1.25 times the
+right value at 1e-3 and 0.8 to 1.5 times at 1e-4. With half as many units it is 0.75 to 1.8 times at 1e-4.
 """
 
 

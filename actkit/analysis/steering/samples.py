@@ -25,7 +25,7 @@ class Changes:
     split: str
     record_ids: Ints
     side: Ints
-    """[m] 1 for what counts as positive, -1 for negative."""
+    """[m] 1 for the positive side, -1 for the negative side."""
     stems: Ints
     """[m] numbers that stand for the stem."""
     change: Floats

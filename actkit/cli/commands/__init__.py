@@ -1,1 +1,1 @@
-"""One module a subcommand: its options, and what it calls."""
+"""One module a subcommand: its options, and the call of its recipe or function."""

@@ -55,7 +55,7 @@ def capture(
     """
     call = locals()
     if shared.output is not None and shared.out is None and shared.file is None:
-        # As the older script did: --output NAME writes NAME.pt and NAME.json; the run is beside them.
+        # As in the older script, --output NAME also writes NAME.pt and NAME.json, beside the run.
         shared = replace(shared, export=[*(shared.export or []), "pt"])
     path = prompts or input_alias
     if concept is not None:
@@ -90,7 +90,7 @@ def capture(
         finished = run_command(run_capture, spec, sparse.dense_spec(shared, dense, spec.command), shared)
     except InputError as error:
         missing = error.message.startswith(f"{path}: no such file")
-        if missing and path is not None and (formats.format_of(path) is None or " " in path):  # it may be a text
+        if missing and path is not None and (formats.format_of(path) is None or " " in path):  # the path may be a text
             error.hint = f"a text is given with --prompt: actkit capture --prompt {shlex.quote(path)}"
         raise
     hand_over(finished, shared)
@@ -109,7 +109,7 @@ def _capture_concept(shared: Shared, dense: Dense, sparse: Sparse, concept: str,
 
 
 def _check_has_fields(path: str | None, named: Mapping[str, str | None]) -> None:
-    """Raise UsageError where an option names a field of what has none: plain lines, prompts on the command line."""
+    """Raise UsageError where an option names a field of input without fields: plain lines, prompts of `--prompt`."""
     for flag, name in named.items():
         if name is not None and path is None:
             raise UsageError(f"{flag} {name}: a --prompt is a text and has no fields", f"leave out {flag}")

@@ -109,7 +109,7 @@ def concept(
 
 
 def _template(name: str, positive: str | None, negative: str | None, stems: str | None) -> "Template | None":
-    """The wording given on the command line. Raises UsageError unless all of it is given, each side with its stem."""
+    """The wording on the command line, or None. Raises UsageError where a part is missing, or a side has no {stem}."""
     given = {"--positive": positive, "--negative": negative, "--stems": stems}
     if all(value is None for value in given.values()):
         return None

@@ -64,7 +64,7 @@ def demo(
 
 
 def verdict_of(facts: Mapping[str, Any]) -> str:
-    """The finding of a run of the demo with its interval, in a sentence."""
+    """Say in a sentence what a run of the demo found, with its interval."""
     few = "Too few texts were read for held-out evidence: a larger --max-samples gives it."
     if "concept" in facts:
         report = facts["concept"]

@@ -45,7 +45,7 @@ def export(
 
     Example: [b]actkit export runs/pairs --to h5 -o pairs.h5[/]
     """
-    check_file(out, "a format", "pairs.h5", overwrite=True)  # the format may have a second file: `write` looks at both
+    check_file(out, "a format", "pairs.h5", overwrite=True)  # `write` checks all files of the format
     check_run(run, f"actkit export --to {to}")
     from actkit.export.formats import export as write
 

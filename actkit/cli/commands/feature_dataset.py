@@ -50,7 +50,7 @@ def feature_dataset(
     call, where = locals(), dataset or input_alias
     if where is None:
         raise UsageError("no DATASET given", "actkit feature-dataset stories/, or - for standard input")
-    sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+    sparse.sae_specs(shared.model)  # raises the errors of SAE options before anything is read
     with starting(shared.quiet):
         from actkit.recipes.feature_dataset import FeatureDatasetSpec, run_feature_dataset
 

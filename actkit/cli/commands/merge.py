@@ -34,7 +34,7 @@ def merge(
     from actkit.runs.tasks import divisions, gather, remove_shares
 
     with starting(quiet):
-        # Beside a run in a store no task is looked for: the folder above it may be none that can be listed.
+        # Tasks are not looked for beside a run in a store, since the folder above it may not be listable.
         is_merged = is_run(run) and (isinstance(run, RemotePath) or not divisions(run))
         if is_merged and not (export or report or json):
             sys.stdout.write(f"{run}\n")

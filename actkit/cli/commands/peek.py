@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actkit.recipes.peeking.peek import Peek, Reading
 
 WIDEST = 400
-"""Characters of a record as the model would see it."""
+"""Most characters of a record's text that are shown."""
 MOST_LABELS = 6
 
 

@@ -18,7 +18,7 @@ from actkit.pipeline.input import formats
 TEST = "Statistics"
 LISTED = 10
 RENAMED = {"top_k": "listed", "activation_threshold": "strength_threshold"}
-"""Options of the older script, which mean something else in the other commands → their names here."""
+"""Options of the older script, which have another meaning in the other commands → their names here."""
 
 
 @with_option_groups
@@ -123,7 +123,7 @@ def reward_detect(
         if (path is None) == (not use_example_data):
             what = "no DATA given" if path is None else "DATA and --use-example-data were both given"
             raise UsageError(what, "actkit reward-detect feedback.jsonl, or --use-example-data")
-        sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+        sparse.sae_specs(shared.model)  # raises the errors of SAE options before anything is read
         with starting(shared.quiet):
             from actkit.recipes.labels import check_labels
             from actkit.recipes.reward_detect import RewardDetectSpec, run_reward_detect

@@ -63,11 +63,11 @@ def sae_extract(
     with starting(shared.quiet):
         from actkit.recipes.sae_extract import SaeExtractSpec, run_sae_extract
 
-    sparse.sae_specs(shared.model)  # whatever is wrong with them is said before anything is read
+    sparse.sae_specs(shared.model)  # raises the errors of SAE options before anything is read
     check_whole("--merge-into", merge_into is not None, shared)
     if merge_into is not None:
         texts = context.prompt_field or "prompt", response_field
-        _document(path, merge_into, texts)  # whatever is wrong with it is said now
+        _document(path, merge_into, texts)  # raises its errors before the run
         if not shared.plan:
             _writable(merge_into)
     spec = spec_of_call(SaeExtractSpec, call, path=path)
@@ -75,14 +75,14 @@ def sae_extract(
     if merge_into is not None:
         from actkit.export.merged_json import merge_into as join_document
 
-        # Read once more: another run may have joined it meanwhile.
+        # Read once more, since another run may have merged its features meanwhile.
         again = partial(_document, path, merge_into, texts)
         join_document(merge_into, finished.path, finished.facts, again)
     hand_over(finished, shared)
 
 
 def _writable(path: Path) -> None:
-    """Raise UsageError where no file can be made beside `path`: said now, and not after hours of computing."""
+    """Raise UsageError where no file can be made beside `path`, before hours of computing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
@@ -92,10 +92,10 @@ def _writable(path: Path) -> None:
 
 
 def _document(path: str, merge_into: Path, fields: tuple[str, str]) -> dict[str, Any]:
-    """The document to merge into: what an earlier run left there, or the input.
+    """Read the document to merge into: the one that an earlier run left there, or the input.
 
-    `fields` hold prompt and response. Raises UsageError for what can be no document, InputError for what is none, or
-    has other texts than the input.
+    `fields` name prompt and response. Raises UsageError for a stream, an address or a folder, InputError for a file
+    that is no document or has other texts than the input.
     """
     if path == "-" or str(merge_into) == "-":
         flag = "INPUT -" if path == "-" else "--merge-into -"

@@ -1,4 +1,4 @@
-"""`actkit saes`: SAELens's registry from its installed file. Importing the package takes seconds, the list one."""
+"""`actkit saes`: SAELens's registry, read from its installed file, since importing the package takes seconds."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from actkit.errors import InputError, ModelError, pip_install
 from actkit.remote.hub_reach import Release, registry_file
 
 MOST_NEAR = 5
-"""Names that a hint lists."""
+"""Most names that a hint lists."""
 
 
 def saes(
@@ -52,7 +52,7 @@ def saes(
 
 
 def _near(words: list[str], every: Iterable[Release]) -> str:
-    """A hint with names of models and releases that are spelled like one of the words."""
+    """Make a hint with names of models and releases that are spelled like one of the words."""
     names = list(dict.fromkeys(name.lower() for release in every for name in (release.model, release.name)))
     pieces: dict[str, list[str]] = {}
     for name in names:
@@ -64,9 +64,9 @@ def _near(words: list[str], every: Iterable[Release]) -> str:
 
 
 def listed() -> Iterator[Release]:
-    """The bundled release, then every release of the registry, in its order.
+    """Yield the bundled release, then every release of the registry, in its order.
 
-    Raises ModelError where SAELens is not installed, or its file is not as it was.
+    Raises ModelError where SAELens is not installed, or its registry has another layout.
     """
     yield Release(NAME, NAME, tuple(sorted(path.name for path in SAES.glob("blocks.*"))), "bundled")
     for name, entry in _registry().items():
@@ -85,7 +85,7 @@ def _registry() -> dict[str, Any]:
     path = registry_file()
     if path is None:
         raise ModelError("SAELens is not installed, so its registry cannot be listed", pip_install("sae-lens"))
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast, and not built everywhere
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times as fast, but not always built
     try:
         return dict(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
     except (OSError, ValueError, yaml.YAMLError) as error:

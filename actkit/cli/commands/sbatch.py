@@ -44,7 +44,7 @@ def sbatch(
     own, whole = _divided(words)
     job = shlex.quote(f"actkit-{words[0]}-{Path(out).name}")
     options = f" {slurm.strip()}" if slurm.strip() else ""
-    # Tasks that begin at different moments must not tell a chat template different dates.
+    # Tasks that begin at different moments must give a chat template the same date.
     date = [] if _value(words, ("--date",)) else ["--date", datetime.now().replace(microsecond=0).isoformat()]
     each = shlex.join(["actkit", *own, *(date if words[0] != "steer" else ()), "--shard", "auto", "--resume"])
     merge = shlex.join(["actkit", "merge", out, *whole])
@@ -67,7 +67,7 @@ def _value(words: list[str], names: tuple[str, ...]) -> str | None:
 
 
 def _divided(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words for each task, and those for the whole run."""
+    """Divide the words into those for each task and those for the whole run."""
     own: list[str] = []
     whole: list[str] = []
     rest = iter(words)

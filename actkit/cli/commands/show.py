@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from actkit.report.token_strips import Strip
 
 ONE = "One thing of the run"
-"""The panel of `--help` for what is shown instead of the whole."""
+"""The panel of `--help` for options that show a part of the run instead of the whole."""
 
 PIPED = 110
-"""Columns of a token strip where there is no terminal to ask."""
+"""Most columns of a token strip."""
 MOST_EXPLAINED = 6
-"""Columns whose meanings are printed below a table; of more, the line that prints them."""
+"""Most columns whose meanings are printed below a table; for more, the command that prints them is named."""
 
 
 @with_option_groups
@@ -55,7 +55,7 @@ def show(
         raise UsageError(f"{' and '.join(asked)} were both given", "one at a time")
     if (columns or sort) and table is None:
         raise UsageError("--columns and --sort are of one table", "--table NAME")
-    # Where there is no terminal there is no edge: a row of a table is one line.
+    # Without a terminal there is no edge, and each row of a table is one line.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
     if table is not None:
         _show_table(run, table, columns, sort, rows, screen, json)
@@ -126,7 +126,7 @@ def _show_table(
 
 
 def _explain(table: str, columns: Sequence[str], screen: Console) -> None:
-    """The columns' meanings, where they are few; else the command line that prints them."""
+    """Print the columns' meanings where they are few, else the command line that prints them."""
     from actkit.schemas import TABLES, described
 
     known = {row["name"]: row for row in described(table)} if table in TABLES else {}
@@ -154,7 +154,7 @@ def _show_feature(run: Path, feature: int, screen: Console, json: bool) -> None:
 
 
 def _context(context: Mapping[str, Any], scale: float) -> Text:
-    """A context in a line, its strongest token bold."""
+    """Draw a context as a line, its strongest token bold."""
     from actkit.plots.style import visible
     from actkit.report.feature_views import pieces_of
 

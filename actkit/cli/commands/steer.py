@@ -79,7 +79,7 @@ def steer(
 
 
 def steer_after(run: Path, shared: Shared, features: str | None = None) -> None:
-    """`--steer`: go on from a run that has just been finished, into a run beside it, called <run>-effects."""
+    """`--steer`: measure the effects of a run that has just finished, in a run beside it, called <run>-effects."""
     from actkit.recipes.steering.run import run_steer
     from actkit.recipes.steering.spec import SteerSpec
 

@@ -92,7 +92,7 @@ def verify(
         findings = check(run, show, deep)
     of_records: list[str] = []
     again: dict[str, Any] | None = None
-    # Numbers can be computed again of a run whose bytes are others than those written, but not of one that is no run.
+    # A run with changed bytes can still be computed again, but not one whose rows are not where they belong.
     if deep and all(problem.check in STILL_READABLE for problem in findings.problems):
         from actkit.verify.recompute.run import RecomputeSpec
 
@@ -117,7 +117,7 @@ def verify(
 def _computed_again(
     run: Path, spec: "RecomputeSpec", findings: "Findings", quiet: bool
 ) -> tuple[list[str], dict[str, Any] | None]:
-    """Compute records again, or without any what follows from weights: problems of records, and the figures."""
+    """Compute `spec.n` records again, or for 0 what the weights alone give; return problems of records, and figures."""
     from actkit.recipes.input_again import check_input
     from actkit.verify.recompute.run import check_weights
     from actkit.verify.recompute.run import recompute as compute
@@ -136,7 +136,7 @@ def _computed_again(
 
 
 def _show(run: Path, findings: "Findings", again: Mapping[str, Any] | None, problems: list[str]) -> None:
-    """The checks and their results, then each problem on a line."""
+    """Print the checks and their results, then each problem on a line."""
     screen = console()
     shown = headed("check", "looked at", "result", left=("check", "result"))
     wrong = [problem.check for problem in findings.problems]

@@ -52,12 +52,12 @@ def view(
         sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/?token={viewer.token}\n")
         sys.stdout.flush()
         config = uvicorn.Config(served, log_level="warning", server_header=False, access_log=False)
-        with suppress(KeyboardInterrupt, Terminated):  # how a viewer ends
+        with suppress(KeyboardInterrupt, Terminated):  # the usual way to end a viewer
             uvicorn.Server(config).run(sockets=[listening])
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket that listens on loopback: whoever reads the address may ask at once.
+    """Open a socket that listens on loopback, so that a browser can connect once the address is printed.
 
     Raises UsageError where the port is taken.
     """

@@ -1,1 +1,1 @@
-"""Options: their groups, where their values come from (flag, environment, YAML, preset), and their help."""
+"""Options: their groups, the sources of their values (flag, environment, YAML, preset), and their help."""

@@ -19,8 +19,8 @@ NOT_REPLAYED = tuple(
 def load_config(context: typer.Context, path: Path | None) -> Path | None:
     """Callback of `--config`: the file's keys become the defaults of the command's options.
 
-    Raises UsageError for a file that is no flat mapping or sets an option twice, and names all of its unknown keys at
-    once.
+    Raises UsageError for a file that is no flat mapping or sets an option twice, and for unknown keys, all of which it
+    names at once.
     """
     if path is None:
         return None
@@ -49,12 +49,12 @@ HINT = "one `option: value` a line"
 MOST = 1 << 20
 """Bytes of a file of options."""
 MOST_NODES = 10_000
-"""Values of one, an alias as often as it stands for them."""
+"""Values of a file of options; those of an alias count each time it is used."""
 MOST_NAMED = 20
 
 
 def _section(ignored: str = "", **keys: str) -> dict[str, str | None]:
-    """A section: option → the keys that stand for it, and keys that change nothing here."""
+    """Make a section from option → the keys that stand for it, and the keys that change nothing here (`ignored`)."""
     meant = {key: option for option, each in keys.items() for key in each.split()}
     return {**meant, **dict.fromkeys(ignored.split())}
 
@@ -83,9 +83,9 @@ SECTIONS: Mapping[str, Mapping[str, str | None]] = {
 
 
 def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict[str, Any]:
-    """The options of a file, those in the sections of an older script's too.
+    """Return the options of a file, those in sections of an older script's file included.
 
-    Raises UsageError for a mapping under any other key, and names the option that is meant.
+    Raises UsageError for a mapping under any other key; the hint names the option that is meant.
     """
     found: dict[str, Any] = {}
     known = {parameter.name for parameter in context.command.params}
@@ -109,7 +109,7 @@ def _flat(path: Path, values: Mapping[str, Any], context: typer.Context) -> dict
 
 
 def _option_of(context: typer.Context, key: str) -> str:
-    """The option that a key stands for: its own name, or any flag of it, such as `layer` or `output_dir`."""
+    """Return the option that a key stands for by its name or by any of its flags, such as `layer` or `output_dir`."""
     if any(parameter.name == key for parameter in context.command.params):
         return key
     for parameter in context.command.params:
@@ -120,17 +120,17 @@ def _option_of(context: typer.Context, key: str) -> str:
 
 
 def _written(value: Any, several: bool) -> Any:
-    """A value as its flag has it: a list of one for an option that may be repeated, `[0, -1]` of another as 0,-1."""
+    """Write a value as its flag has it: a text as a list for an option that may be repeated, else `[0, -1]` as 0,-1."""
     if several:
         return [value] if isinstance(value, str) else value
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The keys of a YAML file, written with `_` for `-`, and their values.
+    """Read the keys of a YAML file, written with `_` for `-`, and their values.
 
-    Raises UsageError for a file that cannot be read, is not YAML or no mapping, and for a key that stands twice, of
-    which YAML itself would take the last.
+    Raises UsageError for a file that cannot be read, is not YAML or no mapping, and for a key that is set twice: YAML
+    itself would take the last value.
     """
     import yaml
 
@@ -149,7 +149,7 @@ def read_options(path: Path) -> dict[str, Any]:
         ) from error
     except RecursionError as error:
         raise UsageError(f"--config {name}: nested too deeply", HINT) from error
-    # UnicodeDecodeError, and dates such as 2026-02-30, are ValueErrors; what a tag such as !!bool does not fit, others.
+    # UnicodeDecodeError, and dates such as 2026-02-30, are ValueErrors; values that do not fit a tag raise the others.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
         why = in_short(str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise UsageError(f"--config {name}: not YAML ({why})", HINT) from error
@@ -159,7 +159,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _text(path: Path, name: str) -> str:
-    """The file's text. A pipe that nobody writes to is empty, and of what never ends no more is read than may be."""
+    """Read the file's text. A pipe without a writer is empty; of an endless file no more than MOST bytes are read."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
         if hasattr(os, "set_blocking"):
@@ -171,12 +171,12 @@ def _text(path: Path, name: str) -> str:
 
 
 def _check_nodes(name: str, root: Any) -> None:
-    """Raise UsageError for aliases that stand for very much, or for what they are in themselves."""
+    """Raise UsageError for aliases that expand to too many values, or that contain themselves."""
     sizes: dict[int, int] = {}
 
     def size(node: Any) -> int:
         if id(node) not in sizes:
-            sizes[id(node)] = MOST_NODES  # what it is until it is known: a node that is in itself has no end
+            sizes[id(node)] = MOST_NODES  # until its size is known, so that a node that contains itself is too large
             inner = node.value if isinstance(node.value, list) else []
             every = (child for part in inner for child in (part if isinstance(part, tuple) else (part,)))
             sizes[id(node)] = 1 + sum(size(child) for child in every)
@@ -187,7 +187,7 @@ def _check_nodes(name: str, root: Any) -> None:
 
 
 def _check_keys(path: str, root: Any) -> None:
-    """Raise UsageError for an option that is set in two lines, `-` and `_` being the same."""
+    """Raise UsageError for an option that two lines set; `-` and `_` are the same."""
     seen: dict[str, int] = {}
     for key, _ in root.value if getattr(root, "id", "") == "mapping" else ():
         line, name = key.start_mark.line + 1, _name(key.value) if isinstance(key.value, str) else None

@@ -1,4 +1,4 @@
-"""`--shard`, `--engine`, `--workers`: which share of a run this process computes, or what starts workers."""
+"""`--shard`, `--engine`, `--workers`: the share of a run that this process computes, or the engine for workers."""
 
 import os
 import re
@@ -16,14 +16,14 @@ SCHEDULERS: tuple[tuple[str, str, str, str], ...] = (
     ("RANK", "WORLD_SIZE", "", "LOCAL_RANK"),
     ("SLURM_PROCID", "SLURM_NTASKS", "", "SLURM_LOCALID"),
 )
-"""The variables that say which process this is, of how many, with what number the first begins, and which of this
-machine's it is. Without the third they count from 0; a scheduler without the fourth starts one process a machine."""
+"""For each scheduler the variables with the process's number, the count, the number of the first process, and the
+number on this machine. Without the third, numbers begin at 0; without the fourth, a machine has one process."""
 
 
 def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
-    """`2/8`, counted from 0, or `auto`: what a scheduler says; None where this process starts `workers` of its own.
+    """Read `--shard`: `2/8`, counted from 0, or `auto`, the scheduler's; None where this process starts `workers`.
 
-    Raises UsageError for what is neither.
+    Raises UsageError for any other text.
     """
     if text is None or starts_workers(text, workers):
         return None
@@ -39,15 +39,15 @@ def task_of_text(text: str | None, workers: int | None = None) -> Task | None:
 
 
 def starts_workers(text: str | None, workers: int | None) -> bool:
-    """Whether this process is to start workers: `auto`, and no scheduler has started tasks already.
+    """Whether this process has to start workers: `auto`, and no scheduler has started tasks already.
 
-    A task that has several GPUs of a machine says how many workers it is to start.
+    A scheduler's task that has several GPUs of a machine starts as many workers as `--workers` says.
     """
     return text is not None and _is_auto(text) and (workers is not None or _scheduled(os.environ) is None)
 
 
 def place_on_this_machine(text: str | None) -> int | None:
-    """Number of this process among those of this machine, from 0, where a scheduler started several; else None."""
+    """Number of this process among those of this machine, from 0, where a scheduler gives it; else None."""
     if text is None or not _is_auto(text):
         return None
     started = (local for own, count, _, local in SCHEDULERS if own in os.environ and count in os.environ)
@@ -76,13 +76,13 @@ def _scheduled(variables: Mapping[str, str]) -> Task | None:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that starts workers: the number that is given, or one a GPU."""
+    """An engine that starts workers: as many as `workers`, or one a GPU."""
 
     flag: str
     """The option that asks for it: `--engine` is Ray, `--shard auto` processes of this machine."""
     workers: int | None
     address: str | None = None
-    """Of a Ray cluster; None is one of this machine for the run alone."""
+    """Address of a Ray cluster; None starts a cluster on this machine for the run alone."""
     part: Task | None = None
     """The task whose share these workers divide, where a scheduler started several; None for a whole run."""
 

@@ -1,4 +1,4 @@
-"""The groups of options that some commands take: fields of records, what is stored, and a run to go on from."""
+"""The groups of options that some commands take: fields of records, activations and SAEs, and a run to go on from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ Which = Literal["best-worst", "adjacent", "all"]
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """Where what stands before an answer is; every command that reads conversations takes these."""
+    """Fields of the context before an answer; every command that reads conversations takes these options."""
 
     prompt_field: Annotated[
         str | None,
@@ -41,7 +41,7 @@ class ContextOptions:
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """Where the two answers of a preference pair are, and which is better."""
+    """Fields of the two answers of a preference pair, and of the one that is better."""
 
     input_format: Annotated[
         str | None, option(READ, "A shape listed by actkit docs shapes; by default it is told of each record.")
@@ -63,7 +63,7 @@ class AnswerOptions:
     ] = "best-worst"
 
     def check(self) -> None:
-        """Raise UsageError for an unknown shape, and values of no field."""
+        """Raise UsageError for an unknown shape, and for `--first-is-better` without its field."""
         from actkit.recipes.conversations.pairs import check_form
 
         check_form(self.input_format)
@@ -131,14 +131,14 @@ class Sparse:
     ] = "float32"
 
     def sparse_spec(self, shared: Shared, command: str) -> "SparseSpec":
-        """The model, its SAEs, and where their features go."""
+        """Make the spec of the model, its SAEs, and the output of their features."""
         from actkit.recipes.specs import SparseSpec, spec_of
 
         model, saes, output = shared.model_spec(), self.sae_specs(shared.model), shared.output_spec(command)
         return spec_of(SparseSpec, vars(shared) | vars(self), model=model, saes=saes, output=output)
 
     def dense_spec(self, shared: Shared, dense: Dense, command: str) -> "DenseSpec":
-        """The model, its activations, SAEs beside them if any, and where they go."""
+        """Make the spec of the model, its activations, SAEs if any are named, and the output."""
         from actkit.recipes.specs import DenseSpec, spec_of
 
         named = (self.sae_release, self.sae_id, self.sae, self.target_layer, self.hook_name)
@@ -150,7 +150,7 @@ class Sparse:
         return spec_of(DenseSpec, vars(shared) | vars(dense) | vars(self), model=model, saes=saes, output=output)
 
     def sae_specs(self, model: str) -> list[SaeSpec]:
-        """The SAEs that are meant. Raises UsageError when none is, and the model has none of its own."""
+        """Choose the SAEs. Raises UsageError when none is named, and the model has none of its own."""
         from actkit.recipes.sae_choice import sae_specs
 
         return sae_specs(model, self.sae_release, self.sae_id, self.sae, self.target_layer, hook_name=self.hook_name)
@@ -170,21 +170,21 @@ NOT_OF_ROWS = frozenset(
         "from_run out output overwrite export report quiet json config preset profile use_hooks verbose log_level steer"
     ).split()
 )
-"""Options that change how a run proceeds, or what follows it, and no row of it."""
+"""Options that change how a run proceeds, or what follows it, but no row of it."""
 NOT_FROM = {
     "resume": "nothing is kept of one that was interrupted",
     "plan": "no text is read",
     "verify": "no model is loaded",
     "shard": "no record is read that tasks could share",
 }
-"""Option → why it has no meaning beside `--from`."""
+"""Option → why it has no meaning with `--from`."""
 
 
 def changes_in(context: typer.Context) -> dict[str, Any]:
-    """Option → value of what the command line, a file or the environment says of the run that is made.
+    """Return option → value for all that the command line, a file or the environment changes in the new run.
 
-    Options in `NOT_OF_ROWS` are left aside, wherever they were set. Raises UsageError for options that make no sense
-    beside `--from`.
+    Options in `NOT_OF_ROWS` are left out, wherever they were set. Raises UsageError for options that make no sense with
+    `--from`.
     """
     found: dict[str, Any] = {}
     for name, value in context.params.items():
@@ -199,7 +199,7 @@ def changes_in(context: typer.Context) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Follow(Around):
-    """Options of such a command; how the model is loaded otherwise is the run's affair."""
+    """Options of a command that goes on from a run, which says how the model is loaded otherwise."""
 
     model: Annotated[
         str | None, option(MODEL, "Where the run's model is, if not where it was.", "-m", callback=at_home)
@@ -207,11 +207,11 @@ class Follow(Around):
     device: Device = ModelSpec.device
 
     def shared(self) -> Shared:
-        """The same as the options of any run, for what is done around one."""
+        """Return these as the options of any run, for the functions that work with those."""
         return Shared(**vars(self) | {"model": self.model or Shared.model})
 
     def spec(self, command: str) -> "FollowSpec":
-        """Where the run goes, and where the model is."""
+        """Make the spec of the output, and of where the model is."""
         from actkit.recipes.specs import FollowSpec, spec_of
 
         return spec_of(FollowSpec, vars(self), output=self.shared().output_spec(command))

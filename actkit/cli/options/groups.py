@@ -1,4 +1,4 @@
-"""How flags are written: options with their environment variable, groups that a command takes over, completions."""
+"""Flags: options with their environment variables, groups of options for several commands, completions."""
 
 import copy
 import functools
@@ -22,12 +22,12 @@ Given = TypeVar("Given")
 
 
 def at_home(value: Given) -> Given:
-    """Callback of options and arguments that name a path: `~/runs` is in the user's home.
+    """Callback of options and arguments that name a path: put `~/runs` into the user's home.
 
     A shell expands `~` too, but not within quotes, after `--out=`, nor in a file of options.
     """
     if isinstance(value, Path):
-        found: Any = path_of(at_home(str(value)))  # one of a store, where it is an address
+        found: Any = path_of(at_home(str(value)))  # a RemotePath where it is a store's address
         return found  # type: ignore[no-any-return]
     if isinstance(value, str) and (value == "~" or value.startswith("~/")):
         return type(value)(Path(value).expanduser())
@@ -37,13 +37,13 @@ def at_home(value: Given) -> Given:
 
 
 VARIABLE = "ACTKIT_"
-"""How the variables of the environment begin that set options."""
+"""Prefix of the environment variables that set options."""
 
 
 def option(panel: str, says: str, *names: str, **more: Any) -> Any:
-    """An option that can also be set by `ACTKIT_<FLAG>` in the environment; `says` is its help.
+    """Make an option that `ACTKIT_<FLAG>` in the environment can also set; `says` is its help.
 
-    The parameter `text_field` is the flag `--text-field`, unless a name of two dashes is among `names`.
+    The flag of the parameter `text_field` is `--text-field`, unless `names` has a name with two dashes.
     """
     made = typer.Option(help=says, rich_help_panel=panel, envvar=VARIABLE, show_envvar=False, **more)
     made.param_decls = names
@@ -51,9 +51,9 @@ def option(panel: str, says: str, *names: str, **more: Any) -> Any:
 
 
 def _with_flag(name: str, annotated: Any) -> Any:
-    """The annotation of a parameter of this name.
+    """Return the annotation of a parameter of this name.
 
-    One that `option` made gets its flag and its variable, and one that is a path the user's home for `~`.
+    An option that `option` made gets its flag and its variable; a path gets the user's home for `~`.
     """
     about, *_ = getattr(annotated, "__metadata__", (None,))
     if not isinstance(about, ParameterInfo):
@@ -71,18 +71,18 @@ def _with_flag(name: str, annotated: Any) -> Any:
 
 
 def argument(metavar: str, says: str, **more: Any) -> Any:
-    """An argument that names a file, a folder or a run: `~` in it is the user's home."""
+    """Make an argument that names a file, a folder or a run: `~` in it is the user's home."""
     return typer.Argument(metavar=metavar, help=says, callback=at_home, **more)
 
 
 def hidden(*names: str, **more: Any) -> Any:
-    """A name of one of the source scripts, which keeps working."""
+    """Make a hidden option, by which a name of an older script keeps working."""
     return typer.Option(*names, hidden=True, **more)
 
 
 @functools.cache  # most commands take the same groups
 def _options_in(group: Any) -> tuple[tuple[Field[Any], Any], ...]:
-    """The fields of a group, and what each is annotated with."""
+    """The fields of a group, and the annotation of each."""
     hints = get_type_hints(group, include_extras=True)
     return tuple((field, _with_flag(field.name, hints[field.name])) for field in fields(group))
 
@@ -90,7 +90,7 @@ def _options_in(group: Any) -> tuple[tuple[Field[Any], Any], ...]:
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter of `command` that is annotated with a group of options (a dataclass) by its fields.
 
-    Options get their flags here, by the names of their parameters.
+    Options get their flags here, from the names of their parameters.
     """
     signature = inspect.signature(command)
     hints = get_type_hints(command, include_extras=True)
@@ -114,7 +114,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**made, **values)
 
-    # Typer keeps the line breaks inside a paragraph; the terminal's width should decide on them.
+    # Typer keeps the line breaks inside a paragraph, which should depend on the terminal's width.
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     wrapped.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
@@ -128,13 +128,13 @@ CONCEPTS = Path(__file__).parents[2] / "recipes" / "concepts.json"
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """A completer for these names."""
+    """Make a completer for these names."""
     every = tuple(names)
     return lambda incomplete: [name for name in every if name.startswith(incomplete)]
 
 
 def concepts(incomplete: str) -> list[str]:
-    """The built-in concepts that begin so; none where a file's name has been begun, which the shell completes."""
+    """The built-in concepts that begin with `incomplete`; where none does, the shell completes a file's name."""
     return among(json.loads(CONCEPTS.read_text(encoding="utf-8"))["concepts"])(incomplete)
 
 

@@ -1,7 +1,7 @@
-"""`--help`: what is particular to a command, and the options most used; `--help-all`: every option.
+"""`--help`: the options of a command's own, and the most used of the others; `--help-all`: every option.
 
-Both fit 80 columns, narrower terminals too, and break no name. `Command` takes the place of typer's own help, which
-draws every option in boxes.
+Both fit 80 columns and narrower terminals, and break no name. `Command` replaces typer's own help, which draws every
+option in boxes.
 """
 
 import inspect
@@ -24,20 +24,20 @@ from actkit.errors import RunError
 from actkit.remote.hub_reach import check_model, check_saes
 
 MOST_USED = ("model", "preset", "layers", "sae_release", "max_samples", "out", "resume", "config")
-"""Options of every command that its short help shows; the others are behind `--help-all`."""
+"""Shared options that the short help of a command shows; `--help-all` shows the others."""
 PANELS = ("What is read", "Model", "Sparse autoencoder", "Statistics", "Computing", "Output")
-"""The order of groups, the same for every command; groups of a command's own come after them."""
+"""The order of groups, the same for every command; groups of a single command come after them."""
 LINES = 44
 """Most lines of the short help at 80 columns."""
 EXAMPLE = "Example:"
-"""How a paragraph of a command's docstring begins that is a line to type."""
+"""First word of the paragraphs of a command's docstring that are lines to type."""
 
 
 class Command(TyperCommand):
     """A command with a short `--help`, and all of its options under `--help-all`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its parameters, and `--help-all` after `--help`."""
+        """Return its parameters, and `--help-all` after `--help`."""
         given = super().get_params(ctx)
         return [*given, _help_all(self)] if self.shared_options else given
 
@@ -52,7 +52,7 @@ class Command(TyperCommand):
                 check_model(model)
                 check_saes(ctx.params.get("sae_release"), ctx.params.get("sae_id") or ())
                 return super().invoke(ctx)
-        except BrokenPipeError:  # typer makes a silent exit of it, whichever pipe or connection it was
+        except BrokenPipeError:  # typer would exit silently, whichever pipe or connection broke
             end_with_reader()
             raise RunError(
                 "the other end of a pipe or connection was closed while actkit wrote to it",
@@ -144,12 +144,12 @@ def _order(title: str) -> tuple[int, str]:
 
 
 def panel_of(parameter: Any) -> str:
-    """The group that an option stands in."""
+    """The panel of the help that an option is in."""
     return str(getattr(parameter, "rich_help_panel", None) or "Options")
 
 
 def row_of(parameter: Any, hints: Any, whole: bool) -> tuple[str, str]:
-    """The names with what they take, and the text: whole, or one long name and the text's first sentence."""
+    """Return the names with the kind of value, and the text: whole, or one long name and the text's first part."""
     from rich.text import Text
 
     if parameter.param_type_name == "argument":

@@ -6,12 +6,12 @@ from typing import Any
 from typer.core import TyperGroup
 
 NARROW = 60
-"""Columns below which the text of an option stands under its name."""
+"""On terminals of fewer columns, the text of an option stands under its name."""
 MARGIN = 2
 
 
 def wrapped(text: Any, width: int, indent: int) -> Iterator[Any]:
-    """A text broken between words, `indent` columns in from the left."""
+    """Break a text between words, into lines that begin `indent` columns from the left."""
     from rich.console import Console
     from rich.text import Text
 
@@ -22,7 +22,7 @@ def wrapped(text: Any, width: int, indent: int) -> Iterator[Any]:
 
 
 def typed(line: str, width: int) -> Iterator[str]:
-    """A line to type, on several that a shell takes as one where it is longer than the terminal is wide."""
+    """Break a line to type, where the terminal is too narrow, into lines that a shell reads as a single one."""
     written = " " * MARGIN
     for word in line.split(" "):
         if len(written) + len(word) + 2 > width and written.strip():
@@ -33,7 +33,7 @@ def typed(line: str, width: int) -> Iterator[str]:
 
 
 def table(rows: list[tuple[str, str]], width: int, column: int = 28) -> Iterator[Any]:
-    """Names on the left, texts from `column` on; a name that is too long for its column has a line of its own."""
+    """Lay out names on the left, texts from `column` on; names that are too long for that get lines of their own."""
     from rich.text import Text
 
     column = 0 if width < NARROW else column
@@ -50,7 +50,7 @@ def table(rows: list[tuple[str, str]], width: int, column: int = 28) -> Iterator
 
 
 def _broken(names: str, width: int) -> Iterator[str]:
-    """Names and choices on as many lines as they need, broken after a comma, a space or a bar."""
+    """Break names and choices into as many lines as they need, after a comma, a space or a bar."""
     line = ""
     for piece in names.replace(", ", ",\0").replace("|", "|\0").replace(" ", " \0").split("\0"):
         if line and len(line) + len(piece.rstrip()) > width:

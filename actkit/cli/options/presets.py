@@ -30,10 +30,10 @@ OF_SCRIPTS = {
     "feature-dataset": "gpt2-small",
     "reward-detect": "gemma-2-2b",
 }
-"""Command → the preset of the model that the older script took where none was named."""
+"""Command → the preset of the model that the older script took by default."""
 NUMBERS = re.compile(r"\d+")
 STORES_VECTORS = "store_dtype"
-"""An option of the commands that store whole activations: SAEs are an extra there, and that of a preset is left out."""
+"""An option that only commands for whole activations have: SAEs are an extra there, and a preset's SAE is left out."""
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def near_names(model: str) -> list[str]:
-    """The names that `--model` may have meant, as written: the bundled model, or a preset.
+    """Return the options that a wrong `--model` may have meant: the bundled model, or presets.
 
-    A name with other numbers in it is another model's.
+    A name with other numbers in it belongs to another model.
     """
     close = difflib.get_close_matches(model.lower(), (NAME, *NAMES), n=2, cutoff=0.75)
     same = [name for name in close if NUMBERS.findall(name) == NUMBERS.findall(model) and (name, model) != (NAME, NAME)]
@@ -58,7 +58,7 @@ def near_names(model: str) -> list[str]:
 
 @contextmanager
 def naming_near(model: str) -> Iterator[None]:
-    """Add names close to that of a model that does not exist or cannot be loaded to its error."""
+    """Where a model does not exist or cannot be loaded, add names close to its own to the error."""
     try:
         yield
     except ModelError as error:
@@ -76,7 +76,7 @@ def load_preset(context: typer.Context, name: str | None) -> str | None:
     """
     if name is None:
         return None
-    # Of some commands it depends on the input whether the chat template is used.
+    # Some commands decide by their input whether they use the chat template.
     known = {each.name for each in context.command.params if each.name != "chat" or each.default is not None}
     so_far = dict(context.default_map or {})
     left_out = SAE_KEYS if STORES_VECTORS in known else _replaced(_chosen(context) | set(so_far))
@@ -87,20 +87,20 @@ def load_preset(context: typer.Context, name: str | None) -> str | None:
 
 
 def beneath(context: typer.Context, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults so far, less the part of a preset's SAE that `config` chooses itself."""
+    """Return the defaults so far, without the part of a preset's SAE that `config` chooses itself."""
     ours = _replaced(set(config)) & set(context.meta.get(META, {}))
     return {key: value for key, value in (context.default_map or {}).items() if key not in ours}
 
 
 def _replaced(chosen: set[str]) -> frozenset[str]:
-    """The SAE options of a preset that `chosen` ones replace: an id means nothing beside another release or layer."""
+    """The SAE options of a preset that `chosen` ones replace: an id means nothing with another release or layer."""
     if chosen & {"sae", "sae_release"}:
         return SAE_KEYS
     return frozenset({"sae_id"}) if chosen & SAE_KEYS else frozenset()
 
 
 def _chosen(context: typer.Context) -> set[str]:
-    """The SAE options on the command line and in the environment, which are read after this."""
+    """The SAE options on the command line and in the environment, which typer reads after this."""
     given = {argument.partition("=")[0] for argument in ARGUMENTS.get()}
     options: list[Any] = [each for each in context.command.params if each.name in SAE_KEYS]
     return {each.name for each in options if given & set(each.opts) or each.envvar in os.environ}

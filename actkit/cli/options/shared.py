@@ -43,14 +43,14 @@ from actkit.errors import UsageError
 from actkit.runs.paths import URL, named_after, task_of
 
 SUFFIXES = {f".{name}": name for name in ("h5", "pt", "json", "jsonl", "npz", "safetensors", "gguf")} | {".hdf5": "h5"}
-"""Endings of `--out` that mean a file → its format of `actkit export`."""
+"""Suffix of `--out` that means a file → its format of `actkit export`."""
 
 
 Made = TypeVar("Made")
 
 
 def spec_of_call(kind: type[Made], call: Mapping[str, Any], **given: Any) -> Made:
-    """A spec of what a command was called with: `call` holds its arguments, groups and own ones; `given` are fields."""
+    """Make a spec from a command's arguments: `call` has its groups and its own ones; `given` are fields."""
     from actkit.recipes.specs import spec_of
 
     groups = [vars(value) for value in call.values() if is_dataclass(value)]
@@ -59,7 +59,7 @@ def spec_of_call(kind: type[Made], call: Mapping[str, Any], **given: Any) -> Mad
 
 @dataclass(frozen=True)
 class Around:
-    """Options of every command that makes a run: where it is computed, where it goes, and what else is done."""
+    """Options of every command that makes a run: how it is computed, its output, and further steps."""
 
     batch_tokens: Annotated[
         int, option(BATCH, "Most tokens in one forward pass, padding included; changes no row.", min=1)
@@ -187,7 +187,7 @@ class Shared(Around):
     log_level: Annotated[str | None, hidden("--log-level")] = None
 
     def model_spec(self) -> ModelSpec:
-        """The model, and how it is loaded. Raises UsageError for a revision of what has none."""
+        """Make the spec of the model. Raises UsageError for a revision of a bundled model or a directory."""
         if self.revision is not None and (self.model == NAME or Path(self.model).is_dir()):
             what = "is bundled" if self.model == NAME else "is a directory"
             raise UsageError(f"--revision {self.revision}: {self.model} {what}", "only a Hugging Face id has revisions")
@@ -197,23 +197,23 @@ class Shared(Around):
 
     @property
     def file(self) -> Path | None:
-        """The file in another format that `--out` or `--output` names: `x.h5` is a file, with its run beside it."""
+        """The file in another format that `--out` or `--output` names: `x.h5` is a file, and its run is in `x`."""
         named = self.out or self.output
         return named if named is not None and named.suffix in SUFFIXES else None
 
     @property
     def directory(self) -> Path | None:
-        """The directory of the run, where it is named."""
+        """The directory of the run, where an option names it; else None."""
         return self.file.with_suffix("") if self.file is not None else self.out or self.output
 
     @property
     def exports(self) -> list[tuple[str, Path | None]]:
-        """The formats that the run is also written in, each with its file; None is the one beside the run."""
+        """The formats that the run is also written in, each with its file; None is the default file beside the run."""
         beside: list[tuple[str, Path | None]] = [(to, None) for to in self.export or ()]
         return beside if self.file is None else [*beside, (SUFFIXES[self.file.suffix], self.file)]
 
     def output_spec(self, command: str, store_dtype: StoreDtype = "float32") -> OutputSpec:
-        """Where the run goes. Raises UsageError for a `--shard` that is none, or of a run that has no name."""
+        """Make the spec of the output. Raises UsageError for a wrong `--shard`, or one without a local `--out`."""
         from actkit.recipes.specs import spec_of
 
         task = task_of_text(self.shard, self.workers)

@@ -1,4 +1,4 @@
-"""Print for a person, on standard error: lines, tables, errors, and how numbers are written."""
+"""Print lines, tables and errors for people, on standard error; write numbers and sizes; start quickly."""
 
 import gc
 import io
@@ -19,13 +19,13 @@ from actkit.cli.log import CURRENT, LABELS, shows
 from actkit.errors import printable
 
 ENDLESS = 10_000
-"""Columns where no terminal sets an edge."""
+"""Columns of the console where there is no terminal."""
 READABLE = 100
-"""Columns of a paragraph there."""
+"""Most columns of a paragraph."""
 
 
 class LoggedConsole(Console):
-    """Standard error, and the log of the run that is going on."""
+    """A console on standard error that also writes to the current run's log."""
 
     def print(self, *objects: Any, level: int = logging.INFO, **options: Any) -> None:
         """Print on the console if it shows lines of this level; the log gets the line in any case."""
@@ -41,7 +41,7 @@ class LoggedConsole(Console):
 
 
 def console() -> LoggedConsole:
-    """Standard error; colours only on a terminal and not under NO_COLOR."""
+    """Make a console on standard error; it has colours only on a terminal and not under NO_COLOR."""
     return LoggedConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
@@ -55,7 +55,7 @@ def say(label: str, text: str, style: str = "yellow", screen: Console | None = N
 
 
 def draw_error(message: str, hint: str) -> None:
-    """`error: …`, a blank line, `hint: …`."""
+    """Print `error: …`, a blank line, `hint: …`."""
     say("error", message, "bold red")
     if hint:
         console().print()
@@ -68,15 +68,15 @@ def draw_table(table: Table, screen: Console | None = None) -> None:
     before = screen.width
     screen.width = max(before, screen.measure(table, options=screen.options.update(max_width=ENDLESS)).maximum)
     with screen.capture() as drawn:
-        Console.print(screen, table)  # drawn, and not yet said
+        Console.print(screen, table)  # drawn, but neither printed nor logged yet
     screen.width = before
     for line in Text.from_ansi(drawn.get()).split("\n"):
-        line.rstrip()  # or the blanks of a short line would run on
+        line.rstrip()  # else the blanks of a short line would run on
         screen.print(line, soft_wrap=True)
 
 
 def explain(text: str, screen: Console, style: str = "dim") -> None:
-    """A paragraph, such as what a table's words mean, in lines of readable length in a pipe too."""
+    """Print a paragraph, such as the legend of a table, in lines of readable length in a pipe too."""
     for line in textwrap.wrap(text, min(screen.width, READABLE), break_long_words=False, break_on_hyphens=False):
         screen.print(line, style=style, markup=False, soft_wrap=True)
 
@@ -85,7 +85,7 @@ Item = TypeVar("Item")
 
 
 def packed(widths: Iterable[tuple[Item, int]], most: int, gap: int) -> Iterator[list[Item]]:
-    """Items in order, as many on a line as fit `most` columns; `widths` are their own, and a `gap` is between two."""
+    """Yield items in order, as many on a line as fit `most` columns with a `gap` between; `widths`: item and width."""
     line: list[Item] = []
     used = 0
     for item, width in widths:
@@ -99,7 +99,7 @@ def packed(widths: Iterable[tuple[Item, int]], most: int, gap: int) -> Iterator[
 
 
 def headed(*columns: str, left: Collection[str], narrow: bool = False) -> Table:
-    """A table without lines, its columns to the right but for those in `left`; `narrow` where they are many."""
+    """Make a table without rules, columns right-aligned but for those in `left`; `narrow` for many columns."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0) if narrow else (0, 1))
     for name in columns:
         table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
@@ -107,17 +107,17 @@ def headed(*columns: str, left: Collection[str], narrow: bool = False) -> Table:
 
 
 def write_json(value: Any) -> None:
-    """One JSON value on a line of standard output."""
+    """Write a JSON value as a line of standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def counted(number: int, singular: str, many: str = "") -> str:
-    """`1 record`, `2 records`; `many` where an `s` does not make it."""
+    """Write `1 record`, `2 records`; `many` is a plural that an `s` does not make."""
     return f"{number:,} {singular if number == 1 else many or f'{singular}s'}"
 
 
 def at_work(doing: str, quiet: bool) -> AbstractContextManager[object]:
-    """A context that shows on a terminal what is being done for seconds inside it."""
+    """Return a context that shows `doing` on a terminal while its body runs."""
     return nullcontext() if quiet or not sys.stderr.isatty() else console().status(doing)
 
 
@@ -130,7 +130,7 @@ def starting(quiet: bool) -> Iterator[None]:
 
 
 class _WithoutPandas:
-    """A finder of modules, to which pandas is not installed."""
+    """A finder of modules that raises for pandas, as if it were not installed."""
 
     def find_spec(self, name: str, *_: object) -> None:
         """Leave every other module to the finders behind it. Raises ModuleNotFoundError."""
@@ -139,17 +139,17 @@ class _WithoutPandas:
 
 
 def _have_arrow_without_pandas() -> None:
-    """Spare this process pandas, a tenth of what a command takes to start, until somebody makes a DataFrame.
+    """Keep pandas, a tenth of a command's time to start, from being imported until a DataFrame is made.
 
-    pyarrow imports it to tell whether the first array that it is given is of pandas; where it is not installed, pyarrow
-    looks for it again when a DataFrame is asked for.
+    pyarrow imports pandas to tell whether the first array that it gets is of pandas. If the import fails, pyarrow tries
+    again when a DataFrame is asked for.
     """
     if "pandas" in sys.modules:
         return
     import pyarrow as pa
 
     finder: Any = _WithoutPandas()
-    sys.meta_path.insert(0, finder)  # None in sys.modules will not do: what is compiled by Cython takes it for pandas
+    sys.meta_path.insert(0, finder)  # not None in sys.modules, which code compiled by Cython takes for pandas
     try:
         pa.array([])
     finally:
@@ -157,19 +157,19 @@ def _have_arrow_without_pandas() -> None:
 
 
 def figure(value: float | None, form: str = ".2f") -> str:
-    """A number in this form; `-` for none."""
+    """Format a number in this form; `-` for None."""
     return "-" if value is None else format(value, form)
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A statistic with its interval, where it has them."""
+    """Write a statistic with its interval if there is one; `unknown` for None."""
     if value is None:
         return "unknown"
     return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
 
 
 def size(n: float) -> str:
-    """A number of bytes for people."""
+    """Write a number of bytes for people, in units of 1,000."""
     for unit in ("B", "kB", "MB", "GB"):
         if n < 1000:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
@@ -178,22 +178,22 @@ def size(n: float) -> str:
 
 
 SELDOM = 1_000_000
-"""New objects after which it searches, about as many as come with torch, transformers and a model; usually 700."""
+"""New objects before the garbage collector runs (usually 700): about as many as torch and a model make."""
 
 
 @contextmanager
 def seldom_searched() -> Iterator[Callable[[], None]]:
-    """Inside, search seldom; yields a function that ends it before.
+    """Run the garbage collector seldom inside; yields a function that restores its usual threshold earlier.
 
-    Searching takes a fifth of the time in which a command starts, otherwise. It is for the start alone: later a batch
-    may be what is found.
+    Otherwise it takes a fifth of the time in which a command starts. This is for the start alone: later, the garbage
+    may be a batch.
     """
     usual = gc.get_threshold()
 
     def as_usual() -> None:
         gc.set_threshold(*usual)
 
-    if usual[0]:  # else somebody has turned it off
+    if usual[0]:  # 0 where the collector has been turned off
         gc.set_threshold(max(SELDOM, usual[0]), *usual[1:])
     try:
         yield as_usual

@@ -11,10 +11,10 @@ from actkit.numerals import signed
 from actkit.runs.reader import rows_of_table
 
 BAR = 9
-"""Characters of a full bar: an AUROC of 1; half of it is chance."""
+"""Characters of a full bar, an AUROC of 1; half a bar is chance."""
 COLUMNS = ("", "layer", "held out (95 %)", "", "chance", "transfer", "length ρ", "adj.", "d", "norm")
 FIGURES = ("auroc_transfer", "spearman_length", "auroc_length_adjusted", "cohens_d", "relative_norm")
-"""Columns of `direction_scores` for the last of them."""
+"""Columns of `direction_scores` for the last of COLUMNS."""
 LEGEND = (
     "held out: AUROC of the test pairs; chance: the middle 95 % of it with sides exchanged at random; transfer: in "
     "other templates than the fitted one; length ρ: Spearman's correlation with the number of tokens; adj.: held out, "
@@ -23,11 +23,11 @@ LEGEND = (
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 SIGNED = "+.2f"
 MOST = 40
-"""Rows shown; all are in the table `effects`."""
+"""Most rows shown; all are in the table `effects`."""
 
 
 def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
-    """Each layer's held-out AUROC, its band of chance, and the caveats."""
+    """Print each layer's held-out AUROC, its band of chance, and the caveats."""
     about = facts["concept"]
     screen = screen or console()
     chosen = about["chosen"].get(about["method"])
@@ -68,7 +68,7 @@ def show_directions(path: Path, facts: Mapping[str, Any], screen: Console | None
 
 
 def _choice(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rule that chose the layer: the earliest within one standard error of the best, the best one's own."""
+    """Say by which rule the layer was chosen: the earliest within one standard error (the best layer's) of the best."""
     transfer = row["auroc_transfer_validation"]
     both = "" if transfer is None else f", in other templates {transfer:.3f}"
     said = f"AUROC {row['auroc_validation']:.3f}{both}"
@@ -88,7 +88,7 @@ def _bar(value: float | None) -> str:
 
 
 def show_effects(path: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
-    """Each intervention's effect on the test texts, its controls, its cost; then what was chosen, and what it shows."""
+    """Print each intervention's effect, controls and cost, on validation texts if there are any; then the verdicts."""
     about, screen = facts["steer"], screen or console()
     rows = [row for row in rows_of_table(path, "effects") if not row["is_control"]]
     splits = {row["split"] for row in rows}

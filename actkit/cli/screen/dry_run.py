@@ -1,4 +1,4 @@
-"""`--plan`: what a run would be, drawn for a person."""
+"""`--plan`: print the counts, tables and memory that a run would have."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ RUNS_SHOWN = 6
 
 
 def show_plan(facts: Mapping[str, Any], screen: Console) -> None:
-    """Counts, tables, memory, and the first example with its token ids and read positions."""
+    """Print counts, tables, memory, and the first example with its token ids and read positions."""
     counts, model = facts["counts"], facts["model"]
     how = ", ".join(model[key] for key in ("dtype", "quantize", "device") if key in model)
     screen.print(
@@ -67,7 +67,7 @@ def _example(example: Mapping[str, Any], screen: Console) -> None:
 
 
 def ranges(positions: Sequence[int]) -> str:
-    """Ascending numbers in short: 0-4, 7, 9-12."""
+    """Write ascending numbers in short: 0-4, 7, 9-12."""
     starts = [0, *(at + 1 for at, (a, b) in enumerate(pairwise(positions)) if b != a + 1), len(positions)]
     spans = [(positions[a], positions[b - 1]) for a, b in pairwise(starts)]
     shown = [str(a) if a == b else f"{a}-{b}" for a, b in spans]

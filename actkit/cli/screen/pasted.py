@@ -1,4 +1,4 @@
-"""Hints with lines that can be pasted: they name the file that this call reads."""
+"""Hints with command lines to paste, which name the file that this call reads."""
 
 import os
 import re
@@ -11,15 +11,15 @@ from actkit.pipeline.input.packed import packing_of
 INPUT: ContextVar[str | None] = ContextVar("input", default=None)
 """The first argument of the command that this call runs, or the file that a command reads in its place."""
 PLACE = re.compile(r"(--[\w-]+ |< |(?:peek|tar -xf) )?\b(FILE|NEW(?!\.))\b")
-"""Where a line names the file that is read, or what is made of it; `--answers FILE` is another file."""
+"""Where a hint names the file that is read (FILE), or a file made from it (NEW); `--answers FILE` is another file."""
 UNPACKING = ("peek ", "tar -xf ")
-"""What stands before a file that it unpacks itself."""
+"""Words before a file that their command unpacks itself."""
 
 
 def to_paste(text: str) -> str:
-    """A hint with the file that is read for FILE, unpacked by the shell, and `name-utf8.csv` beside it for NEW.
+    """Put the file that is read for FILE, unpacked by the shell, and `name-utf8.csv` beside it for NEW into a hint.
 
-    A folder or a pattern is no single file: its name is put into `actkit peek FILE` alone.
+    A folder or a pattern is no single file: it replaces FILE in `actkit peek FILE` alone.
     """
     given = INPUT.get()
     if given in (None, "", "-"):

@@ -23,13 +23,13 @@ STAGES = {
     "finish": "computing the statistics",
     "verify": "computing the first records again",
 }
-"""Part of the work → what a person reads of it; every other part of a run is `computing`."""
+"""Part of the work → its name on the screen; every other part of a run is `computing`."""
 WIDEST = 30
 """Columns of the bar, where the terminal has them."""
 
 
 class ProgressLine:
-    """The line, as it stands whenever it is drawn: statistics over many records take their time."""
+    """The line of progress, computed anew whenever it is drawn, since a part of the work may take long."""
 
     def __init__(self, now: Callable[[], Step | None], unit: str = "record") -> None:
         self._now, self._unit = now, unit
@@ -50,13 +50,13 @@ class ProgressLine:
         return f"{stage}: {said}" if said else stage
 
     def parts(self) -> tuple[str, float | None, str]:
-        """The stage, the share that is done where that is known, and the figures."""
+        """Return the stage, the share that is done where it is known, and the figures."""
         step = self._now()
         if step is None:
             return STAGES[""], None, ""
         stage = STAGES.get(step.stage, step.stage if self._unit == "%" else "computing")
         if stage != self._stage:
-            if {stage, self._stage} != {"reading", "computing"}:  # which take turns, shard by shard
+            if {stage, self._stage} != {"reading", "computing"}:  # these two alternate, shard by shard
                 self._began, self._first = time.monotonic(), step
             self._stage = stage
         seconds = max(time.monotonic() - self._began, 1e-9)
@@ -87,7 +87,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def shown(quiet: bool, now: Callable[[], Step | None], unit: str = "record") -> Iterator[None]:
-    """Show inside how far `now` says the work is; nothing under --quiet."""
+    """Show the step of the work that `now` returns, until the context ends; show nothing with --quiet."""
     line = ProgressLine(now, unit)
     with nullcontext() if quiet else console().status(line) if sys.stderr.isatty() else _lines(line):
         yield
@@ -99,7 +99,7 @@ def _lines(drawn: ProgressLine) -> Iterator[None]:
 
     def tell() -> None:
         while not ended.wait(EVERY):
-            with suppress(OSError, ValueError):  # nobody reads it any more
+            with suppress(OSError, ValueError):  # standard error may be closed
                 context.run(console().print, str(drawn), markup=False)
 
     thread = Thread(target=tell, name="progress", daemon=True)

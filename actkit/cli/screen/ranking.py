@@ -1,4 +1,4 @@
-"""The output of `actkit reward-detect`: the ranking, its contexts, and what it must be read beside."""
+"""The output of `actkit reward-detect`: the ranking, contexts, and the baselines to compare the ranking with."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ LEGEND = (
 
 
 def show_ranking(path: Path, screen: Console | None = None) -> None:
-    """The ranking, its contexts, and what it must be read beside."""
+    """Print the ranking, its contexts, and the baselines to compare it with."""
     from actkit.export.reward_features import too_small  # loads pyarrow, which no help needs
 
     document = json.loads((path / "reward_features.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from actkit.numerals import percent
 from actkit.runs.progress import CONTRARY, REPEATING, TEMPLATE_TOKENS, TOUCHING
 
 MANY_REJECTED = 0.2
-"""Share of the records that is too large to be passed over."""
+"""Share of rejected records from which on a warning is printed."""
 LISTED_THERE = "the table rejected has each record with its reason"
 FIELDS = "actkit peek FILE shows the fields, and the options that name them"
 KEEPING = (
@@ -31,11 +31,11 @@ KEEPING = (
 )
 """Part of a reason → the option that keeps such records, or why they need not be kept."""
 MOST_FIELDS = 20
-"""Names of fields that are shown of a kind; run.json has all."""
+"""Most names of fields shown of each kind; run.json has all."""
 
 
 def show_run(facts: Mapping[str, Any], path: Path) -> None:
-    """The summary of a finished run: counts, what was rejected and why, the tables; on a terminal the layers too."""
+    """Print the summary of a finished run: counts, rejected records and why, tables; on a terminal, layers too."""
     from actkit.runs.facts import detected_of, health_of
 
     screen = console()
@@ -68,7 +68,7 @@ def show_run(facts: Mapping[str, Any], path: Path) -> None:
 
 
 def show_finding(run: Path, facts: Mapping[str, Any], screen: Console | None = None) -> None:
-    """What a run found: a ranking of features, directions, or effects; nothing for commands that store values alone."""
+    """Print a run's ranking of features, directions, or effects; nothing for commands that store values alone."""
     if (run / "reward_features.json").is_file():
         from actkit.cli.screen.ranking import show_ranking
 
@@ -84,12 +84,12 @@ def show_finding(run: Path, facts: Mapping[str, Any], screen: Console | None = N
 
 
 def written_of(facts: Mapping[str, Any]) -> str:
-    """`38 of 40 records`: of `concept` pairs, which several records make, or stems and templates."""
+    """Write `38 of 40 records`; `concept` counts pairs, which several records make, or stems and templates."""
     return f"{facts['counts']['written']:,} of {counted(facts['counts']['read'], facts['unit'])}"
 
 
 def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
-    """Name the records' shapes, and their fields that were read and left; a number where not all had it."""
+    """Print the records' shapes, and the fields read and left out, with a number where not all records had them."""
     written = facts["counts"]["written"]
     for kind, counts in facts.get("input", {}).items():
         if kind in (TEMPLATE_TOKENS, TOUCHING, REPEATING, CONTRARY):
@@ -100,7 +100,7 @@ def _show_input(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
-    """Counts of records: cut into chunks, truncated, with typed special tokens, rejected by the commonest reasons."""
+    """Print counts of records: cut into chunks, truncated, with typed special tokens, rejected by the main reasons."""
     counts = facts["counts"]
     if facts.get("documents", {}).get("chunked_documents"):
         documents = facts["documents"]
@@ -133,13 +133,13 @@ def _show_records(facts: Mapping[str, Any], screen: Console) -> None:
 
 
 def show_reasons(facts: Mapping[str, Any], screen: Console) -> None:
-    """The five commonest reasons why records were rejected."""
+    """Print the five commonest reasons why records were rejected."""
     for reason, count in sorted(facts["rejected_reasons"].items(), key=lambda item: -item[1])[:5]:
         screen.print(f"  {count:,} rejected: {reason}", markup=False)
 
 
 def _about_input(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Label and sentence for each thing in the prompts and answers that the user may not have meant."""
+    """Yield label and sentence for each trait of the prompts and answers that the user may not have intended."""
     given = facts.get("input", {})
     if tokens := given.get(TEMPLATE_TOKENS):
         shown = ", ".join(repr(token) for token in list(tokens)[:3])
@@ -172,14 +172,14 @@ def _about_input(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def kept_by(reasons: Mapping[str, int]) -> list[str]:
-    """Remedies for the commonest reasons of rejection; one sentence each, none twice."""
+    """Return remedies for the three commonest reasons of rejection; one sentence each, none twice."""
     most = sorted(reasons.items(), key=lambda item: -item[1])[:3]
     found = [next((hint for text, hint in KEEPING if text in reason), LISTED_THERE) for reason, _ in most]
     return list(dict.fromkeys(found))
 
 
 def verified(found: Mapping[str, Any]) -> str:
-    """The result of `--verify` in a line; a run with a larger difference than rounding never finishes."""
+    """Say the result of `--verify` in a line; a run that differs by more than rounding never finishes."""
     rows = [*found["hook_points"].values(), *found["saes"].values()]
     worst = max(rows, key=lambda row: row["worst_error"] / row["tolerance"], default=None)
     far = f": off by at most {worst['worst_error']:.1e}, {worst['tolerance']:.1e} allowed" if worst else ""
@@ -187,7 +187,7 @@ def verified(found: Mapping[str, Any]) -> str:
 
 
 def sizes_of(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Rows and bytes of each table of a run, or of a plan, which knows some bytes at most or not at all."""
+    """Rows and bytes of each table of a run, or of a plan, which may know only a bound for the bytes, or nothing."""
     shown = headed("table", "rows", "size", left=("table",))
     for name, table in tables.items():
         known = "unknown" if table["bytes"] is None else size(table["bytes"])
@@ -210,7 +210,7 @@ def _layers(path: Path) -> Table:
 
 
 def show_profile(facts: Mapping[str, Any]) -> None:
-    """Where a run's time went: seconds, and tokens a second, of each part."""
+    """Print seconds and tokens a second for each part of a run."""
     table = headed("part", "seconds", "tokens/s", left=("part",))
     for part, spent in facts.get("profile", {}).items():
         speed = spent["tokens_per_second"]

@@ -1,6 +1,6 @@
-"""Rows of a run's table for a terminal, in the order of a column, with no more than those in memory.
+"""Print rows of a run's table, in the order of a column; memory holds little more than those rows.
 
-Cells are cut to a width. A table that is too wide is drawn as several, one below the other.
+Long cells are cut. A table that is too wide is drawn as several tables, each below the one before.
 """
 
 import json
@@ -26,7 +26,7 @@ from actkit.runs.reader import parts
 def sorted_rows(
     run: Path, table: str, columns: Sequence[str] | None, sort: str | None, most: int
 ) -> tuple[int, pa.Table]:
-    """The number of rows, and the first `most` by `sort` (`-name`: largest first), nulls last; else as stored.
+    """Return the number of rows, and the first `most` by `sort` (`-name`: largest first), nulls last, or as stored.
 
     Raises UsageError for a table or a column that the run does not have.
     """
@@ -57,13 +57,13 @@ def sorted_rows(
 
 
 WIDEST = 26
-"""Characters of a cell; longer ones are cut, since a row should fit a line."""
+"""Most characters of a cell; longer cells are cut, since a row should fit a line."""
 GAP, INDENT = 2, 2
-"""Columns between two cells, and before the rest of a table that is too wide."""
+"""Columns between two cells, and before each further table of a table that is too wide."""
 
 
 def draw_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Console) -> None:
-    """The rows, in as many tables below one another as the width needs; columns without a value here are only named."""
+    """Print rows in as many tables below one another as the width needs; columns without a value are only named."""
     empty = [column for column in columns if all(row[column] in (None, "") for row in rows)]
     cells = {column: [column, *(_cell(row[column]) for row in rows)] for column in columns if column not in empty}
     widths = {column: max(map(cell_len, of)) for column, of in cells.items()}
@@ -83,7 +83,7 @@ def draw_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], screen: Co
 
 
 def _item(item: Any) -> str:
-    """One item of a list: a number, another list, a text, or an object by its token or its first value."""
+    """Write an item of a list: a number, another list, a text, or an object by its token or its first value."""
     if isinstance(item, float):
         return f"{item:.3f}"
     if isinstance(item, dict):

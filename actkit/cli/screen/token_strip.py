@@ -1,4 +1,4 @@
-"""Token strips: a sequence drawn as its tokens, with marks under them for what was read and what was largest."""
+"""Token strips: a sequence drawn as its tokens, with marks under tokens that were read and their largest feature."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ AROUND = 8
 """Tokens shown on each side of a place of interest; longer stretches between are left out."""
 SMALL_GAP = 2
 LONGEST = 22
-"""Columns of a token; longer ones are cut."""
+"""Most columns of a token; longer tokens are cut."""
 BOUNDARY, BRANCH = "┃", "╎"
 LEGEND = f"─ read   {BOUNDARY} the response begins   {BRANCH} leaves what it shares   number: the largest feature there"
 
@@ -34,7 +34,7 @@ class _Cell:
 
 
 def drawn(strip: Strip, width: int) -> Iterator[Text]:
-    """The lines of one strip, for a terminal of `width` columns."""
+    """Draw the lines of a strip, for a terminal of `width` columns."""
     yield Text(_title(strip), style="bold")
     for line in packed(((cell, cell.width) for cell in _cells(strip)), width - 2, gap=1):
         yield Text("  ").append_text(_joined([(cell.token, cell.style) for cell in line], line))
@@ -71,19 +71,19 @@ def _cells(strip: Strip) -> Iterator[_Cell]:
 
 
 def _shown(strip: Strip) -> list[int]:
-    """The positions around the beginning, the boundary, the branch and the last one that was read."""
+    """The positions around the first, the boundary, the branch, the last that was read, and the largest activation."""
     read = [token.position for token in strip.tokens if token.read]
     fired = [token for token in strip.tokens if token.features and not token.is_special]
     places = [0, *((strip.response_start,) if strip.response_start is not None else ()), strip.start, *read[-1:]]
     places += [token.position for token in sorted(fired, key=lambda token: -token.features[0][1])[:1]]
     near = [at for at in range(len(strip.tokens)) if any(abs(at - place) <= AROUND for place in places)]
-    # Leaving out a token or two would save nothing.
+    # A gap of a token or two is filled, since leaving it out would save nothing.
     gaps = [range(a + 1, b) for a, b in pairwise([*near, len(strip.tokens)]) if b - a <= SMALL_GAP + 1]
     return sorted({*near, *(at for gap in gaps for at in gap)})
 
 
 def visible(text: str) -> str:
-    """A token as it can be seen: spaces as `·`, line breaks as `⏎`, control characters by their code; cut if long."""
+    """Make a token visible: spaces as `·`, line breaks as `⏎`, control characters by their codes; cut if long."""
     shown = text.replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
     shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in shown) or "∅"
     while cell_len(shown) > LONGEST:
