@@ -59,15 +59,15 @@ def parse_feedback(value: Any, fields: FeedbackFields, labels: Labels, names: Fi
     return Feedback(label, replace(said, read=(*said.read, *used), left=left), group, score)
 
 
-def named(value: Any, field: str | None) -> str:
-    """Write a group's or a template's name as text; 1.0, which a table with gaps makes of 1, is 1.
+def spelled(value: Any) -> str:
+    """A name as text; 1.0, which a table with gaps makes of 1, is 1."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
-    Raises RecordError for a name that no table can hold.
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+
+def named(value: Any, field: str | None) -> str:
+    """The name of a group or a template, as text. Raises RecordError for one that no table can hold."""
     try:
-        name = str(value)
+        name = spelled(value)
         name.encode()
     except UnicodeEncodeError as error:
         raise RecordError(field, "half a character (a lone surrogate)") from error

@@ -27,7 +27,7 @@ from actkit.recipes.conversations.fields import ContextFields, is_empty, names_o
 from actkit.recipes.conversations.named_fields import with_fields
 from actkit.recipes.conversations.names import HISTORY, SYSTEM, TEMPLATE_OPTIONS, TOOLS
 from actkit.recipes.conversations.prompts import Conversation, read_prompt
-from actkit.recipes.feedback import named
+from actkit.recipes.feedback import spelled
 from actkit.recipes.prompt_response import encode_conversation, template_token, touching
 from actkit.recipes.runner import Ingredients, run, with_features
 from actkit.recipes.specs import SparseSpec
@@ -148,7 +148,7 @@ def _sequence(
         keep,
         response_start=start if answered.response else None,
         n_truncated=n_truncated if spec.save_all_tokens else encoding.n_beyond,
-        group=None if is_empty(group) else named(group, "question_id"),
+        group=None if is_empty(group) else spelled(group),
         label=None if is_empty(fields.get("template_type")) else str(fields["template_type"]),
         boundary_merged=answered.boundary_merged,
     )
