@@ -92,7 +92,7 @@ class HookCalls:
     times: dict[str, int] = field(default_factory=dict)
 
     def serve(self, name: str, tensor: torch.Tensor) -> None:
-        """Pass a tensor to its tap; after the last tap, stop the pass. Raises ModelError for one without a batch."""
+        """Pass a tensor to its tap; after the last tap, raise Stop. Raises ModelError for a tensor without a batch."""
         self.times[name] = self.times.get(name, 0) + 1
         if self.times[name] == 1:
             # Some modules get all tokens in one row (OPT's MLP, some experts): [batch * column, d_model].

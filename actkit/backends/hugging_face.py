@@ -31,7 +31,8 @@ def load(
 
     Blocks from `n_layers` on are not loaded where the architecture allows that: no hook point needs them.
 
-    Raises ModelError for a model that is not causal, and for a hook point that a block of another kind does not have.
+    Raises ModelError for a model that is not causal, for pickled weights unless they are allowed, and for a hook point
+    that a block of another kind does not have.
     """
     check_causal(description)
     if description.spec.loaded is not None:

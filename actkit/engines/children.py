@@ -96,7 +96,7 @@ def rooms(gpus: Sequence[str], workers: int | None) -> list[dict[str, str]]:
     """The environment variables of each worker: its GPUs, if there are any.
 
     With more GPUs than workers, each worker has several; with fewer, some share a GPU. CPU threads are not divided:
-    only with the same number of threads are numbers, to the last digit, those of a single process.
+    with another number of threads, numbers may differ from those of a single process in the last digit.
     """
     n = workers or len(gpus)
     if not gpus:

@@ -1,4 +1,4 @@
-"""`Work`: what a worker runs. This module imports nothing slow, since every worker starts with it."""
+"""`Work`: the work of a worker. This module imports nothing slow, since every worker starts with it."""
 
 import os
 from collections.abc import Callable

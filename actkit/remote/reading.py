@@ -52,7 +52,7 @@ class _Explained(io.RawIOBase):
 
 @contextmanager
 def remote_bytes(url: str, seeks: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file whose bytes are fetched as they are read; `seeks` turns off reading ahead, for readers of few bytes.
+    """Open a file whose bytes are fetched as they are read; `seeks` is for readers that need few of them.
 
     Raises InputError, also while the file is read.
     """

@@ -43,7 +43,7 @@ ABOUT = {
     "effect_samples": "one row a text and intervention: the same, text by text",
     "rejected": "one row an input record that was not used, and why",
 }
-"""Table → what its rows are, in plain words."""
+"""Table → a description of its rows in plain words."""
 
 
 def card(facts: Mapping[str, Any], licence: str | None = None, name: str | None = None) -> str:

@@ -43,7 +43,7 @@ def facts_of(run: Path) -> dict[str, Any]:
     except OSError as error:
         if isinstance(run, RemotePath):
             unfinished = (run / FINGERPRINT).exists()
-        else:  # Path.is_dir raises this again where the name is too long.
+        else:  # Path.is_dir raises OSError again for a name that is too long.
             unfinished = run.name.endswith(".partial") or os.path.isdir(f"{run}.partial")  # noqa: PTH112
         why = "the run is unfinished" if unfinished else "a run is a directory with run.json"
         raise RunError(f"{run}: no finished run", f"{why}{_beside(run)}") from error
@@ -52,7 +52,7 @@ def facts_of(run: Path) -> dict[str, Any]:
 
 
 def metadata_of(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Metadata of every Parquet file of a run, so that a file says what made it; `facts` is `run.json`."""
+    """Metadata of every Parquet file of a run, so that each file names its origin; `facts` is `run.json`."""
     model = facts["model"]
     return {
         "actkit.command": facts["command"],
@@ -121,7 +121,7 @@ STILL = "actkit show, export, plot and report read what they know of it, and any
 
 
 def check_age(run: Path, facts: Mapping[str, Any] | None = None) -> None:
-    """Raise RunError for a run of another schema version; it names the version, and what still works.
+    """Raise RunError for a run of another schema version; its hint says what can still be done with the run.
 
     Reads `facts` from `run.json` where they are not given. Passes over a missing or damaged `run.json`, which its
     readers report.

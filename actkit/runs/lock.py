@@ -155,7 +155,7 @@ def _remove_dead(path: Path) -> None:
         if got is None:
             _set_aside(path)
         elif got and _is_at(path, descriptor):
-            # Nobody else removes this file while its flock is held here, so the name is still that of a dead owner.
+            # No other process removes this file while this one holds its flock, so it is still a dead owner's.
             owner = _owner(path)
             if owner is None or not owner.may_be_alive(False):
                 path.unlink()

@@ -40,7 +40,7 @@ TEXTS = (
     "reward_features.json",
     CARD,
 )
-"""Every small file that actkit writes into a run besides tables and manifests of shards."""
+"""Every file that actkit writes into a run besides tables, manifests of shards and the lock."""
 TASK_NAME = re.compile(r"\.(0|[1-9][0-9]*)-of-([1-9][0-9]*)$")
 PART = re.compile(r"part-([0-9]{5}|[1-9][0-9]{5,11})")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")

@@ -51,7 +51,7 @@ class Progress:
     first_rejected: str = ""
     """The first rejected record: its place, field, reason and value."""
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
-    """How many usable records had each shape, and each field read or left: `shapes`, `fields_read`, `fields_left`."""
+    """Kind → name → usable records with it: `shapes`, `fields_read`, `fields_left`, and the kinds named above."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Part of the work → its time in seconds; parts follow one another."""
     within: dict[str, float] = field(default_factory=dict)

@@ -87,7 +87,7 @@ class Publication:
         """Upload the missing files, `run.json` last; remove other objects. Raises WriteError."""
         _, files = sealed(self.local)
         there = store.files_at(str(self.at))
-        if RUN_FILE in there:  # from now on, until all is there, this is no run
+        if RUN_FILE in there:  # without it, this is no run until all files are there
             store.remove(self._url(RUN_FILE))
             self.uploaded.pop(RUN_FILE, None)
         # The fingerprint comes first: it identifies the run.

@@ -72,7 +72,7 @@ def push(
     """Upload a finished run to the address `to`, and return the address.
 
     Raises RunError where the run is damaged, or where another run is there and `overwrite` is not set; UsageError for
-    an impossible address; WriteError where the upload fails: uploaded files stay, and another push sends the rest.
+    an impossible address; WriteError where the upload fails: uploaded files stay, and another push completes them.
     """
     if isinstance(run, RemotePath):
         raise UsageError(f"{run} is not on this machine", "push takes a run's directory")

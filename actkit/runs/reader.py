@@ -123,7 +123,7 @@ def sae_groups(part: Path, sae: str, columns: Sequence[str] | None = None) -> It
         for group in range(file.num_row_groups):
             named = file.read_row_group(group, columns=["sae"])["sae"]
             if len(named) and named[0].as_py() == sae:
-                # Threads cost more than they give for so few columns.
+                # For so few columns, threads cost more than they save.
                 yield file.read_row_group(group, columns=columns and list(columns), use_threads=False)
 
 

@@ -24,7 +24,7 @@ def files_of(run: Path) -> Mapping[str, Written]:
 
 
 def about_of(run: Path) -> dict[str, str]:
-    """The metadata that every table of a run has, so that a file says what made it."""
+    """Read the metadata that every table of a run has (`facts.metadata_of`). Raises RunError for a damaged run."""
     files = files_of(run)
     part = next((name for name in files if name.startswith("sequences/")), None)
     if part is None:

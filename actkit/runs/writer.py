@@ -36,7 +36,7 @@ class RunDirectory:
 
     out: Path
     about: Mapping[str, str]
-    """Metadata of every file: command, model, revision, hook points and dtype, so that a file says what made it."""
+    """Metadata of every file: command, model, revision, hook points and dtype, so that each file names its origin."""
     files: dict[str, Written] = field(default_factory=dict)
     """Path in the run → the file that was written, or found whole; the last manifest lists them."""
 
@@ -83,7 +83,7 @@ class RunDirectory:
             after()
 
     def rewrite(self, table: str, groups: Groups, part: int) -> None:
-        """Write part `part` of a table of the shards again, with as many rows, and its shard's manifest."""
+        """Rewrite part `part` of a table of the shards, and update the shard's manifest."""
         written = self.write(table, groups, part)
         about = f"{SHARDS}/{part_name(part)}.json"
         if (self.partial / about).exists():

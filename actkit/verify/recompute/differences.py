@@ -92,9 +92,9 @@ class Features:
     identical: int = 0
     """How many of them have the same features."""
     members: int = 0
-    """Features that either has."""
+    """Features that are stored or recomputed, summed over tokens."""
     common: int = 0
-    """Features that both have."""
+    """Features that are stored and recomputed, summed over tokens."""
     worst: float = 0.0
     """Largest norm of the difference over common features, over the norm of those computed again."""
     where: str = ""

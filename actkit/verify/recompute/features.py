@@ -162,8 +162,8 @@ def compare_pooled(
     """Compare one text's pooled features (`row`, one row) with those encoded again from its activations `x` [n, d_in].
 
     A missing feature is within rounding where a change within the tolerance turns it off at each of its positions; an
-    extra one, where such a change turns it on at the stored position. That position may be any where the feature is as
-    strong as anywhere, but for rounding.
+    extra feature, where such a change turns it on at the stored position. At its stored position, a feature must be as
+    strong as anywhere in the text, but for rounding.
     """
     with torch.inference_mode():
         each = sae.encode(x).cpu().numpy()

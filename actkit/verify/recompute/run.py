@@ -86,7 +86,7 @@ def recompute(
         again = replace(again, norms=norms, health=HealthAgain({name: Health(sae) for name, sae in of_all.items()}))
     found = again.run(run, spec.n, spec.seed, on_record=on_record)
     found.not_recomputed |= lacking
-    if found.sequences == facts["counts"]["sequences"]:  # of a record in several shards, some may have been drawn
+    if found.sequences == facts["counts"]["sequences"]:  # a record in several shards may be drawn in part
         found.others += again.health.differing(facts, again.tolerance.features)
     found.others += [] if norms is None else other_norms(actions, norms, again.tolerance.vectors)
     found.others += [*_other_model(about, description), *_other_saes(facts, saes, spec), *_not_held(found)]
@@ -164,7 +164,7 @@ def _other_model(about: Mapping[str, Any], description: Description) -> list[str
         if name in about and about[name] != value
     ]
     kinds = {str(revision).startswith("sha256:") for revision in (about["revision"], description.revision)}
-    if about["revision"] in (None, description.revision) or len(kinds) > 1:  # a commit says nothing of a directory
+    if about["revision"] in (None, description.revision) or len(kinds) > 1:  # a commit is no digest of files
         return apart
     return [f"{description.spec.name} is not the model that was run: its files are others", *apart]
 

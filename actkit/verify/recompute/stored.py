@@ -21,7 +21,7 @@ TABLES = ("activations", "features", "pooled_activations", "pooled_features", "l
 
 @dataclass(frozen=True)
 class StoredSequence:
-    """One sequence: its row of `sequences`, and its tokens, its parents' included."""
+    """A sequence: its row of `sequences`, and its tokens, including those of its parents."""
 
     row: Mapping[str, Any]
     token_ids: Ints

@@ -30,8 +30,8 @@ def check_derived(
 ) -> None:
     """Compute the tables again and compare them part by part; note those compared with their checksums alone.
 
-    `of_shards` are the tables that the shards have parts of. A run of another version of actkit is not compared, since
-    that version may compute otherwise.
+    `of_shards` are the tables that the shards write, which must have no problems. A run of another version of actkit is
+    not compared, since that version may compute otherwise.
     """
     derived = [name for name in facts["tables"] if name not in of_shards]
     if derived and not made_alike(facts):

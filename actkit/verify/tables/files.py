@@ -37,7 +37,7 @@ def of_one_schema(
 ) -> list[Part]:
     """Return the parts that have the columns of `actkit.schemas`, with vectors of the same type in all of them.
 
-    `about` is the metadata that every part must have; None compares no metadata. Others are added to `findings`.
+    `about` is metadata that every part must have; None compares none. Other columns or metadata are a problem.
     """
     told = None if about is None else {"actkit.table": table, "actkit.schema_version": str(SCHEMA_VERSION), **about}
     if table not in TABLES:

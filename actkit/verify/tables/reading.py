@@ -37,7 +37,7 @@ class Sequences:
     char_end: Ints
     """`char_start` is the place in the document where the text begins, `char_end` one past its last character."""
     special: Ints | None = None
-    """Sorted keys (`keys_of`) of the shard's special tokens; None where its tokens could not be read."""
+    """Sorted keys (`keys_of`) of the shard's special tokens and sinks; None where its tokens could not be read."""
 
     def find(self, sequence_ids: Ints) -> tuple[Ints, Bools]:
         """[m] the row of each sequence id, 0 for an unknown one; and [m] whether it is known."""

@@ -59,7 +59,7 @@ def verify(run: Path, on_part: Callable[[float], None] = lambda _share: None, de
     """
     if not (is_there(run / RUN_FILE) or is_there(run / MANIFEST)):
         facts_of(run)  # raises, saying why
-    check_age(run)  # before its files are compared with what this version writes
+    check_age(run)  # before files are compared with the schemas of this version
     findings = Findings(run)
     stated = check_files(run, findings)
     try:
