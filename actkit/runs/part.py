@@ -29,23 +29,23 @@ def open_part(part: Path) -> pq.ParquetFile:
     Raises RunError for a file that is not regular or not Parquet, contradicts itself or claims too much memory;
     FileNotFoundError.
     """
-    why = fault_of(part)
-    if why is not None:
+    found = open_or_fault(part)
+    if isinstance(found, str):
         hint = f"actkit verify {part.parent.parent} says what else is wrong with it"
-        raise RunError(f"{part}: {in_short(why)}", hint)
-    return pq.ParquetFile(part)
+        raise RunError(f"{part}: {in_short(found)}", hint)
+    return found
 
 
-def fault_of(part: Path) -> str | None:
-    """Say in a few words why a part must not be read; None where it may be. Raises FileNotFoundError."""
+def open_or_fault(part: Path) -> pq.ParquetFile | str:
+    """Open a part, or say in a few words why it must not be read. Raises FileNotFoundError."""
     changed, size = 0, 0
-    if not isinstance(part, RemotePath):  # remote files do not change while they are read
+    if not isinstance(part, RemotePath):  # remote files seldom change while they are read, and asking takes a request
         about = part.stat()
         if not stat.S_ISREG(about.st_mode):  # opening a pipe waits for a writer
             return "no regular file"
         changed, size = about.st_mtime_ns, about.st_size
     try:
-        return _against(part, changed, size)
+        return _against(part, changed, size) or pq.ParquetFile(part)
     except FileNotFoundError:
         raise
     except UNREADABLE as error:

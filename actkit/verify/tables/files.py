@@ -17,7 +17,7 @@ from actkit.runs.atomic_files import Written, difference
 from actkit.runs.json_file import is_regular
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import sealed
-from actkit.runs.part import fault_of, open_part, schema_of_part
+from actkit.runs.part import open_or_fault, schema_of_part
 from actkit.runs.paths import LOG_FILE, MANIFEST, SHARDS, VERIFIED, numbered, part_name, part_number
 from actkit.runs.removal import UNFINISHED_FILE
 from actkit.schemas import SCHEMA_VERSION, TABLES, arrow_schema
@@ -197,9 +197,9 @@ def _is_inside(name: str) -> bool:
 def _opened(path: Path, findings: Findings) -> Part | None:
     """Open a part; None, and a problem, where it is damaged or claims more memory than its bytes can hold."""
     findings.count("files")
-    why = fault_of(path) if is_regular(path) else "no regular file"
-    if why is not None:
-        findings.wrong("files", path, why)
+    found = open_or_fault(path) if is_regular(path) else "no regular file"
+    if isinstance(found, str):
+        findings.wrong("files", path, found)
         return None
-    with open_part(path) as file:
+    with found as file:
         return Part(path, file.metadata.num_rows)
