@@ -38,7 +38,7 @@ picture: $(VENV)/.installed-dev  ## The README's picture.
 	$(BIN)/actkit concept honesty --layers all -o runs/honesty --overwrite --quiet
 	$(BIN)/actkit plot runs/honesty layers --width 760 -o actkit/docs/honesty.svg --overwrite
 
-test: $(VENV)/.installed-dev  ## The tests; no network, no GPU, three to four minutes on two cores.
+test: $(VENV)/.installed-dev  ## The tests; no network, no GPU, under three minutes on two cores.
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev  ## The slow tests too, an hour and more; ACTKIT_CASES=2000 makes more cases.

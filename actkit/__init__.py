@@ -11,7 +11,7 @@ Read a run:
     open_run, Run, describe (the meaning of a table's columns)
 Change the model's behaviour:
     steer (measured, a run), steering (a direction or feature while you generate)
-The same commands from specs, whose fields have types and meanings; each returns a `Finished`:
+The same commands from specs with typed fields, each to a `Finished` run:
     run_capture, run_concept, run_dpo, run_sae_extract, run_feature_dataset, run_reward_detect
     CaptureSpec, ConceptSpec, DpoSpec, SaeExtractSpec, FeatureDatasetSpec, RewardDetectSpec
     DenseSpec, SparseSpec, ModelSpec, SaeSpec, OutputSpec, BatchSpec, TokenSpec, ReadSpec

@@ -23,7 +23,7 @@ ALWAYS = 128 << 20
 RATIO = 64
 """Most bytes in memory per byte on disk, for larger columns."""
 REPEATED = 1 << 30
-"""Most bytes in memory of a column with a dictionary that actkit would not write: each value may be all of it."""
+"""Most bytes in memory of a column with a dictionary that no run has: each value may be all of it."""
 NEVER_NULL = ("sequence_id", "position")
 """Columns without nulls in every table: conversion to numpy would turn a null into some number."""
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": 2}

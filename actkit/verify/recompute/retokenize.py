@@ -59,7 +59,7 @@ class Retokenizer:
     chat: bool | None
     """Whether texts are rendered chats; None where a run may have both, and roles tell which."""
     spells: bool = True
-    """Whether names and characters of tokens are compared too: another version of actkit may give others."""
+    """Whether names and characters of tokens are compared too: other versions may give others."""
 
     def check(self, run: Path, part: str, record: Sequence[StoredSequence], seen: Retokenized) -> None:
         """Tokenize the texts of one record in a shard of `run` again, and compare them with its stored tokens."""

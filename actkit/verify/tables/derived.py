@@ -22,7 +22,7 @@ OF_WEIGHTS = ("direction_features", "feature_logits")
 """Tables computed from a model's or an SAE's weights: `verify.recompute.weights` computes them again."""
 BY_CHECKSUMS = "compared with their checksums alone: "
 FAULTS = (*UNREADABLE, ActkitError, LookupError, TypeError, ArithmeticError, AttributeError)
-"""Errors with which damaged tables, or a `run.json` that actkit did not write, can end a computation."""
+"""Errors with which damaged tables, or a `run.json` from elsewhere, can end a computation."""
 
 
 def check_derived(
@@ -30,8 +30,8 @@ def check_derived(
 ) -> None:
     """Compute the tables again and compare them part by part; note those compared with their checksums alone.
 
-    `of_shards` are the tables that the shards write, which must have no problems. A run of another version of actkit is
-    not compared, since that version may compute otherwise.
+    `of_shards` are the tables that the shards write, which must have no problems. Runs of other versions are not
+    compared, since those may compute otherwise.
     """
     derived = [name for name in facts["tables"] if name not in of_shards]
     if derived and not made_alike(facts):

@@ -33,7 +33,7 @@ Made: TypeAlias = Iterator[tuple[str, pa.Table]]
 """Name and rows of each part; a table of several parts comes several times."""
 Settings: TypeAlias = Mapping[str, Any]
 MOST_DRAWS = 10_000_000
-"""Most permutations of labels that are drawn again: a `run.json` that actkit did not write may ask for any number."""
+"""Most permutations of labels that are drawn again: a `run.json` from elsewhere may ask for any number."""
 
 
 @dataclass(frozen=True)
