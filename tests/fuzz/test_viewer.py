@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from actkit.report.live import LiveRun
 from actkit.report.server import COOKIE, Viewer, application
 from actkit.runs.run import open_run
+from tests.fuzz.calls import COUNT
 from tests.fuzz.damage import NAUGHTY, no_hang
 from tests.fuzz.hostile_runs import drawn, make
 from tests.verify.conftest import finished  # noqa: F401 - a fixture
@@ -93,7 +94,7 @@ def looked_at(finished: Callable[[str], Path], tmp_path: Path) -> Callable[[str]
     return made
 
 
-@pytest.mark.parametrize("cases", [pytest.param(50, id="some"), pytest.param(2000, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [pytest.param(50, id="some"), pytest.param(COUNT, id="many", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TRIED)
 def test_whatever_is_asked_gets_data_or_a_sentence(
     name: str, cases: int, looked_at: Callable[[str], tuple[Path, TestClient]]
@@ -103,7 +104,9 @@ def test_whatever_is_asked_gets_data_or_a_sentence(
     assert seen >= {200, 400, 403, 404, 405, 421}
 
 
-@pytest.mark.parametrize("cases", [pytest.param(2, id="some"), pytest.param(150, id="many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "cases", [pytest.param(2, id="some"), pytest.param(COUNT // 12, id="many", marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_damaged_while_it_is_looked_at_ends_in_a_sentence(
     cases: int, looked_at: Callable[[str], tuple[Path, TestClient]]
 ) -> None:
