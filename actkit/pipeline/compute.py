@@ -1,7 +1,7 @@
-"""From a shard's sequences to its tables: plan, forward, reduce, order.
+"""`Computing` turns a shard's sequences into its tables: plan, forward, reduce, order.
 
 Where memory runs out, a batch is halved, and later batches stay that small. A record with a row that does not fit alone
-is rejected. The shard is then computed again without it, so that no table and no count has anything of it.
+is rejected. The shard is then computed again without the record, so that no table and no count includes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ NOTHING_TO_POOL = "no token to pool but special ones and attention sinks"
 
 @dataclass(frozen=True)
 class BatchRows:
-    """The result of one batch: rows of each table, and which positions are attention sinks."""
+    """The result of one batch: rows of each table, and the positions that are attention sinks."""
 
     tables: Mapping[str, Groups]
     sinks: Ints
@@ -54,16 +54,16 @@ class Computing:
     sink_norms: Mapping[str, float] = field(default_factory=dict)
     """Hook point → the norm above which a token is an attention sink."""
     side_by_side: bool = field(init=False)
-    """Whether the rows of a batch are made while the device computes the next: two batches are in memory then."""
+    """Whether rows of a batch are made while the device computes the next batch; then both are in memory."""
 
     def __post_init__(self) -> None:
         self.side_by_side = has_own_time(self.job.model.description.spec.device)
 
     def tables(self, shard: Shard) -> dict[str, Groups]:
-        """Every table of one shard, rows in input order. Takes records that do not fit into memory out of it.
+        """Compute every table of one shard, rows in input order. Rejects records that do not fit into memory.
 
-        Raises NonFiniteError for a result that is no number, naming the record, and ModelError where memory is short
-        for a row although a longer one did fit.
+        Raises NonFiniteError, naming the record, for NaN or infinity, and ModelError where a row does not fit into
+        memory although one as long did before.
         """
         progress = self.progress
         progress.shard = (shard.n_records, shard.n_tokens)
@@ -89,7 +89,7 @@ class Computing:
         return tables
 
     def _take_out_unpooled(self, shard: Shard, sinks: Sinks) -> list[int]:
-        """Reject records without a position to pool; return the ids of their sequences, whose rows must go."""
+        """Reject records without a position to pool; return the ids of their sequences, whose rows must be removed."""
         empty = [sequence for sequence in shard.sequences if len(sequence.keep) and not sinks.plain(sequence).any()]
         records = dict.fromkeys(sequence.record_id for sequence in empty)
         gone = [sequence.sequence_id for sequence in shard.sequences if sequence.record_id in records]
@@ -102,10 +102,10 @@ class Computing:
         shard.take_out(checked(rejected, self.job.output), self.progress)
 
     def _reduced(self, shard: Shard) -> tuple[dict[str, list[Groups]], Ints] | None:
-        """The rows of each table, batch by batch, and the sinks [k, 2]; None where a record was taken out.
+        """Compute the rows of each table, batch by batch, and the sinks [k, 2]; None where a record was rejected.
 
-        Batches come longest first, so a record is taken out before any other batch of the shard has been counted.
-        Where memory runs out, rows are first no longer made beside the next batch; then batches are halved.
+        Batches come longest first, so a record is rejected before any other batch of the shard has been counted.
+        Where memory runs out, rows are first no longer made in parallel with the next batch; then batches are halved.
         """
         reduced: dict[str, list[Groups]] = {table: [] for table in self.job.recipe.reducers}
         about = self.job.model.description
@@ -133,7 +133,7 @@ class Computing:
                     before = beside.submit(partial(self._rows, kept))
                 elif fitted and kept is not None:
                     fitted = took(self._rows(kept))
-                kept = None  # else it would stay in memory beside what the next batch keeps
+                kept = None  # else it would stay in memory together with the next batch's
                 if fitted:
                     continue
                 free()
@@ -164,7 +164,7 @@ class Computing:
             return None
 
     def _rows(self, kept: Kept) -> BatchRows | None:
-        """The rows of one batch for each table; None, and nothing counted, where memory ran out."""
+        """Make the rows of one batch for each table; None, and nothing counted, where memory ran out."""
         counted = {name: health.counts.copy() for name, health in self.job.recipe.health.items()}
         try:
             with self.progress.timed("reduce"):
@@ -180,7 +180,7 @@ class Computing:
         return None
 
     def _located(self, error: NonFiniteError, shard: Shard) -> NonFiniteError:
-        """The error with its record named; the texts that may have shared its row are run alone to find it."""
+        """Name the record in the error; to find it, run alone the texts that may have shared its row."""
 
         def alone(sequence: TokenSequence) -> NonFiniteError | None:
             plan = BatchPlan([sequence], Budget(self.budget.tokens), False, self.job.model.description.d_model)
@@ -207,7 +207,7 @@ class Computing:
             return self.job.recipe.reducers[table](kept)
 
     def _split(self, batch: Batch, plan: BatchPlan) -> bool:
-        """Have a batch run in smaller ones; False for a single text."""
+        """Divide a batch into smaller ones and note it; False where it cannot be divided."""
         count, width = batch.input_ids.shape
         if not plan.split():
             return False
@@ -216,7 +216,7 @@ class Computing:
         return True
 
     def _reject(self, batch: Batch, shard: Shard) -> None:
-        """Take the record of a single row out of the shard."""
+        """Reject the record of a single row. Raises ModelError if as long a row did fit, or if shards share it."""
         n_tokens = batch.input_ids.shape[1]
         if n_tokens <= self.budget.fits:
             raise ModelError(
@@ -235,7 +235,7 @@ class Computing:
 
 
 def _without(groups: Groups, gone: Sequence[int]) -> Groups:
-    """The rows of other sequences than those in `gone`."""
+    """Return the rows without those of the sequences in `gone`."""
     if not gone:
         return groups
     ids = pa.array(gone, type=pa.int64())

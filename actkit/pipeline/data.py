@@ -26,44 +26,44 @@ class Encoding:
     token_ids: Ints
     char_start: Ints
     char_end: Ints
-    """`text[char_start:char_end]` is what a token stands for; several tokens may share one character."""
+    """`text[char_start:char_end]` is a token's part of the text; several tokens may share one character."""
     is_special: Bools
-    """BOS, role markers and the like: ids that are no text."""
+    """Whether a token is BOS, a role marker or the like: an id that is no text."""
     role: tuple[str | None, ...]
-    """In a chat the role of the message that a token belongs to, or `template`; None elsewhere."""
+    """In a chat, the role of each token's message, or `template`; None elsewhere."""
     special_in_text: int = 0
-    """How many special tokens were typed inside the text itself, where they act as control tokens."""
+    """The number of special tokens typed into the text itself, where they act as control tokens."""
     unknown_id: int | None = None
     """The token that stands for characters outside of the vocabulary, where the tokenizer has one."""
     n_beyond: int = 0
-    """Tokens of a long text after these. They were only counted, since no model runs so many."""
+    """The number of tokens of a long text after these: they were only counted, since no model runs so many."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     @property
     def n_whole(self) -> int:
-        """Tokens of the whole text."""
+        """The number of tokens of the whole text."""
         return len(self) + self.n_beyond
 
     @property
     def n_unknown(self) -> int:
-        """The number of tokens for characters outside of the vocabulary: the model does not see what they were."""
+        """The number of tokens that stand for characters outside of the vocabulary, which the model does not see."""
         return 0 if self.unknown_id is None else int((self.token_ids == self.unknown_id).sum())
 
     @property
     def text_end(self) -> int:
-        """One past the last token of the text: an EOS or [SEP] that the tokenizer puts after it is left out."""
+        """The position after the last token of the text: an EOS or [SEP] that the tokenizer adds is left out."""
         own = np.flatnonzero(~(self.is_special & (self.char_start == self.char_end)))
         return int(own[-1]) + 1 if len(own) else len(self)
 
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """One path of tokens through the model, and the positions of it that are kept.
+    """One sequence of tokens that the model runs, and its positions that are kept.
 
-    A sequence with a `parent` continues it: positions before `start` are the parent's, have the same token ids there,
-    and are computed once for all of the parent's children.
+    A sequence with a `parent` continues it: both have the same token ids before `start`, and these positions are
+    computed once for all children of the parent.
     """
 
     record_id: int
@@ -73,7 +73,7 @@ class TokenSequence:
     side: str | None = None
     sequence_id: int = -1
     parent: int | None = None
-    """sequence_id of the parent; within a recipe's answer, its index in that answer."""
+    """sequence_id of the parent; in the result of a recipe's `prepare`, its index among the record's sequences."""
     start: int = 0
     response_start: int | None = None
     """First position of the response, where there is one."""
@@ -86,13 +86,13 @@ class TokenSequence:
     score: float | None = None
     """The record's weight in statistics, where it has one."""
     chunk: int | None = None
-    """Number of this piece in its document, where documents are cut into chunks."""
+    """Number of this chunk in its document, where documents are cut into chunks."""
     char_offset: int = 0
     """Where in the document the encoding's text begins."""
     boundary_merged: bool = False
-    """The token at `response_start` also holds text before the response."""
+    """Whether the token at `response_start` also holds text before the response."""
     steered: Bools | None = None
-    """[n_tokens]: the positions at which interventions act; None where the model runs as it is."""
+    """[n_tokens]: whether interventions act at a position; None in a run without interventions."""
     kind: int = 0
     """Sequences of different kinds, 0 to KINDS - 1, are run under different interventions and share no row."""
 
@@ -105,7 +105,7 @@ class TokenSequence:
 
 @dataclass(frozen=True)
 class Batch:
-    """The input of one forward pass: rows padded on the right, and the places of the kept positions."""
+    """The input of one forward pass: rows padded on the right, and the rows and columns of the kept positions."""
 
     input_ids: torch.Tensor
     """[batch, column] int64."""
@@ -115,15 +115,15 @@ class Batch:
     """[batch, query column, key column] bool, true where a column may attend; None when every row is one sequence."""
     rows: torch.Tensor
     columns: torch.Tensor
-    """[n] each: where the kept positions are."""
+    """[n] each: row and column of each kept position."""
     sequence_ids: Ints
     kept_positions: Ints
     is_special: Bools
-    """[n] each: the sequence and the position of each kept one, and whether it is a special token."""
+    """[n] each: sequence and position of each kept position, and whether it is a special token."""
     steered: torch.Tensor | None = None
-    """[batch, column] bool: where interventions act; None where no sequence says."""
+    """[batch, column] bool: where interventions act; None where no sequence has `steered`."""
     contents: Ints | None = None
-    """[n]: a number for the token ids of each kept position's sequence."""
+    """[n]: a hash (CRC-32) of the token ids of each kept position's sequence."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Kept:
-    """The activations of the kept positions of one batch: no padding ever gets here."""
+    """The activations of the kept positions of one batch, without padding."""
 
     sequence_ids: Ints
     """[n]"""
@@ -145,13 +145,13 @@ class Kept:
     is_special: Bools
     """[n]: special tokens are kept, but left out of statistics."""
     activations: Mapping[str, torch.Tensor | Ragged]
-    """Hook point → [n, d_model], on the model's device."""
+    """Hook point → [n, width], on the model's device; after `forward_steered` see `forward.steered.LOGPROB`."""
     contents: Ints | None = None
-    """[n]: a number for the token ids of each row's sequence, the seed of sampling tokens; None without it."""
+    """[n]: as in `Batch`. SAE health samples tokens by it, or by `sequence_ids` where it is None."""
     is_sink: Bools | None = None
-    """[n]: attention sinks are kept, and left out likewise; None where that is not looked at."""
+    """[n]: attention sinks are kept, but left out of statistics; None where no sinks were looked for."""
 
     @property
     def plain(self) -> Bools:
-        """[n]: what statistics are over, neither special tokens nor sinks."""
+        """[n]: the rows that statistics include, neither special tokens nor sinks."""
         return ~self.is_special if self.is_sink is None else ~(self.is_special | self.is_sink)

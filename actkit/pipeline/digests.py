@@ -1,4 +1,4 @@
-"""The digest of the records read so far, which tells whether a run can be continued."""
+"""Digests of the input, by which a run that is continued knows its records, and of interventions."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ class InputDigest:
         self._sha = hashlib.sha256()
 
     def add(self, record: Record | Rejected) -> None:
-        """Add one record: its value, or why there is none."""
+        """Add one record: its value, or the field and reason of its rejection."""
         if isinstance(record, Rejected):
             said = "rejected ", json.dumps([record.field, record.reason]), "\n"
         else:
@@ -31,11 +31,11 @@ class InputDigest:
         self.read += 1
 
     def hex(self) -> str:
-        """The digest of all records so far."""
+        """Return the digest of all records so far."""
         return self._sha.hexdigest()
 
     def skip(self, records: Iterator[Record | Rejected], place: InputPosition) -> None:
-        """Read on to `place`. Raises RunError where the input is not what it was there."""
+        """Read on to `place`. Raises RunError where the input up to there has changed."""
         first = self.read
         while self.read < place.read:
             record = next(records, None)
@@ -47,14 +47,14 @@ class InputDigest:
 
 
 def changed(how: str) -> RunError:
-    """The error for an input that is not the one that the run began with."""
+    """Make the error for an input that has changed since the run began."""
     return RunError(
         f"the input has changed{how}", "give the input that the run began with, or start again with --overwrite"
     )
 
 
 def canonical(value: Any) -> str:
-    """One text for equal values: JSON with sorted keys, and what JSON does not have by its repr."""
+    """Write equal values as the same text: JSON with sorted keys, and the repr of values that JSON lacks."""
     try:
         return json.dumps(value, sort_keys=True, default=_plain)
     except (TypeError, ValueError, RecursionError):  # keys of several kinds, or a value that holds itself
@@ -70,14 +70,14 @@ def _plain(value: Any) -> Any:
 
 
 def _without_address(value: Any) -> str:
-    """A value's repr without the place in memory that some have in it, which no other process has."""
+    """Return a value's repr without memory addresses, which differ from process to process."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def digest_of(actions: Sequence[Action]) -> str:
-    """sha256 of all interventions, which differs where another run has taken the place of the steered one.
+    """Return the sha256 of all interventions. It differs where another run has replaced the steered one.
 
-    The vectors of controls follow from the rest, and may be rounded otherwise on another processor.
+    It leaves out vectors of controls: they follow from the rest, and other processors may round them otherwise.
     """
     digest = hashlib.sha256()
     for action in actions:

@@ -1,4 +1,4 @@
-"""Warn that the disk will be too small while there is time: finished shards tell how much the others will take."""
+"""Warn early that the disk will be too small: the sizes of finished shards give an estimate for the others."""
 
 import shutil
 
@@ -9,10 +9,10 @@ from actkit.runs.progress import OnProgress, Progress
 
 
 def watching(output: OutputSpec, n_records: int | None, on_progress: OnProgress) -> OnProgress:
-    """`on_progress`, which also notes, once, that what is left to write will not fit on the disk.
+    """Return an `on_progress` that also notes, once, that the rest of the run will not fit on the disk.
 
-    What is left goes by the records: `n_records`, about, or at most `output.max_records`. Where neither is known, it is
-    another shard as large as the largest one. Tables over the finished ones, which are small, are not counted.
+    The rest is estimated by the number of records left, of about `n_records` or at most `output.max_records`. Where
+    neither is known, it is another shard as large as the largest. Tables made by `finish` are small and not counted.
     """
     room = DiskSpaceWatch(output, n_records)
 
@@ -38,7 +38,7 @@ class DiskSpaceWatch:
         self._said = False
 
     def note(self) -> str | None:
-        """The warning that the rest will not fit, once; None before and after."""
+        """Return, once, the warning that the rest will not fit; None before and after."""
         found = None if self._said else self._finished()
         if found is None:
             return None
@@ -55,12 +55,12 @@ class DiskSpaceWatch:
         )
 
     def _finished(self) -> manifest.Manifest | None:
-        """The last finished shard; None where none has been finished since this was asked last."""
+        """Add up the shards finished since the last call and return the last of them; None where there are none."""
         last = None
         while (path := self._run / SHARDS / f"{part_name(self._part)}.json").exists():
             try:
                 last = manifest.read(path)
-            except (OSError, ValueError):  # whoever continues the run will say what is wrong with it
+            except (OSError, ValueError):  # continuing the run reports what is wrong with it
                 self._said = True
                 break
             size = sum(table.bytes for table in last.tables.values())

@@ -1,7 +1,7 @@
 """`--plan`: read and tokenize the input, run no model, write nothing, and estimate the run.
 
-Counts are exact, and so are rows and bytes of activations. The sizes of the tables that say what was run go by those of
-the first shard; sizes that depend on which features fire are unknown.
+Counts are exact, and so are rows and bytes of activations. The first shard gives the bytes a row of `sequences`,
+`tokens` and other tables about the input. Sizes that depend on which features fire are unknown.
 """
 
 import shutil
@@ -44,7 +44,7 @@ def planned(
     output: OutputSpec,
     on_progress: OnProgress = lambda _progress: None,
 ) -> Finished:
-    """Estimate the run; the facts are the plan's. Raises what reading raises, and RunError when no record is usable."""
+    """Estimate the run; `facts` are the plan. Raises RunError when no record is usable, and the errors of reading."""
     progress, tally = Progress(), ShardTally()
     kept_bytes = recipe.bytes_at(hook_points, description.d_model)
     room = room_of(kept_bytes, batch)
@@ -71,11 +71,11 @@ def planned(
             "truncated": progress.truncated,
             "sequences": tally.sequences,
             "tokens": progress.tokens,
-            "kept": tally.kept,  # positions of which something is stored
+            "kept": tally.kept,  # positions that are read
             "shards": tally.shards,
         },
         "rejected_reasons": progress.reasons,
-        "tables": tables,  # without those that `Recipe.finish` computes over the others, which are small
+        "tables": tables,  # without the tables that `Recipe.finish` computes, which are small
         "memory": {  # about, in bytes
             "model": weight_bytes(description, hook_points),
             "saes": sum(2 * health.sae.d_in * health.sae.d_sae * 4 for health in recipe.health.values()),
@@ -105,7 +105,7 @@ class ShardTally:
     example: dict[str, Any] | None = None
 
     def add(self, shard: Shard, description: Description) -> None:
-        """Count one more shard; the first one with a sequence gives the bytes a row, and the example."""
+        """Count one more shard; the first shard with a sequence also gives the bytes a row and the example."""
         self.shards += 1
         self.sequences += len(shard.sequences)
         self.kept += sum(len(sequence.keep) for sequence in shard.sequences)
@@ -117,7 +117,7 @@ class ShardTally:
             self.example = _example(shard, description)
 
     def tables(self, recipe: Recipe, progress: Progress) -> dict[str, dict[str, Any]]:
-        """The expected rows and bytes of each table; bytes are None where they depend on which features fire.
+        """Return the expected rows and bytes of each table; bytes are None where they depend on which features fire.
 
         `at_most` says that fewer bytes are likely.
         """
@@ -134,7 +134,7 @@ class ShardTally:
 
 
 def _written(table: pa.Table) -> int:
-    """The bytes of a table as a part of a run holds it, written to memory."""
+    """Return the size in bytes of a table written as a part of a run is; it is written to memory."""
     sink = pa.BufferOutputStream()
     dictionary = [name for name in table.schema.names if name in DICTIONARY]
     pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary)
@@ -142,9 +142,9 @@ def _written(table: pa.Table) -> int:
 
 
 def _example(shard: Shard, description: Description) -> dict[str, Any] | None:
-    """The first whole sequence with read positions, as the model would see it.
+    """Describe the first sequence that no other continues and that has read positions, as the model would see it.
 
-    Its positions are those of the sequences that it continues, too.
+    Its positions include those of the sequences that it continues.
     """
     by_id = {sequence.sequence_id: sequence for sequence in shard.sequences}
     continued = {sequence.parent for sequence in shard.sequences}
@@ -168,7 +168,7 @@ def _example(shard: Shard, description: Description) -> dict[str, Any] | None:
 
 
 def _warnings(tables: int, temporary: int, free: int) -> list[str]:
-    """A sentence about a disk that is too small for the run's tables and temporary files, in bytes."""
+    """Warn of a disk that is too small for the run's tables and temporary files; sizes are in bytes."""
     if tables + temporary <= free:
         return []
     with_them = " with its temporary files" if temporary else ""
@@ -182,12 +182,12 @@ def _about(description: Description) -> Mapping[str, str]:
 
 
 def _faster(description: Description) -> str | None:
-    """The gain from bfloat16 and its cost, on a CPU where it is faster; None elsewhere."""
+    """Describe the gain from bfloat16 and its cost, on a CPU where it is faster; None elsewhere."""
     is_slower = (description.spec.device, description.spec.dtype) == ("cpu", "float32")
     return about_bfloat16(WORTH) if is_slower else None
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder that exists."""
+    """Return the path, or the nearest folder above it, that exists."""
     path = path.absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,8 +1,8 @@
 """The one loop: records in, a run directory out. A `Recipe` has all that is particular to a command.
 
-1. Read records; have the recipe make token sequences of each; reject, with a reason, those that it cannot use.
+1. Read records. The recipe makes token sequences of each, or rejects the record with a reason.
 2. Gather records into shards, bounded by sequences and by bytes of kept activations.
-3. Plan a shard's batches, run them, reduce what is kept to rows, put the rows into input order.
+3. Plan a shard's batches, run them, reduce the kept activations to rows, put the rows into input order.
 4. Write the shard, its manifest last, while the next one is computed.
 5. Check that the counts reconcile, compute the recipe's tables over the finished shards, name the run.
 
@@ -40,25 +40,25 @@ class ShardCheck(Protocol):
 
     @property
     def is_due(self) -> bool:
-        """Whether another shard is to be looked at."""
+        """Whether the next finished shard is to be checked."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The result of the check for `run.json`; empty where no check was asked for."""
+        """The result of the checks for `run.json`; empty where no check was requested."""
 
     def check(self, run: Path, part: int, progress: Progress) -> None:
-        """Look at one finished shard. Raises RunError where it is not right."""
+        """Check one finished shard. Raises RunError where it is wrong."""
 
 
 def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: ShardCheck | None = None) -> Finished:
-    """Run a job over its records and write the run directory; with `output.resume`, only the part that is missing.
+    """Run a job over its records and write the run directory; with `output.resume`, only the missing part.
 
-    `check` is handed the finished shards.
+    `check` gets the finished shards.
 
-    Raises RunError when nothing was kept, when another process writes the same run, when a run that is to be continued
-    was begun differently, or when its input has changed; InputError when the input cannot be read (or, if bad records
-    are fatal, at the first one); NonFiniteError when the model computes something that is not a number; WriteError when
-    the disk is full. Whatever ends it early, an interruption included, finished shards stay in `<out>.partial`.
+    Raises RunError when no record was kept, when another process writes the same run, when the run to be continued was
+    begun differently, or when its input has changed. Raises InputError when the input cannot be read (or, if bad
+    records are fatal, at the first one), NonFiniteError when the model computes NaN or infinity, and WriteError when
+    the disk is full. Whatever ends the run early, finished shards stay in `<out>.partial`.
     """
     recipe, output, same = job.recipe, job.output, fingerprint(job)
     facts = complete(output, same)
@@ -92,9 +92,9 @@ def extract(job: Job, on_progress: OnProgress = lambda _progress: None, check: S
 
 
 def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardCheck | None) -> tuple[int, InputPosition]:
-    """Compute and write the shards that are missing, or those of them that are the task's.
+    """Compute and write the missing shards; in a task, only the task's own.
 
-    Returns how many shards the whole run has, and where its input ends.
+    Returns the number of shards of the whole run, and the position at which its input ends.
     """
     recipe, model, batch, task = job.recipe, job.model, job.batch, job.output.task
     progress = run.progress
@@ -115,7 +115,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
             check.check(run.directory.partial, part, progress)
     with ThreadPoolExecutor(max_workers=1) as writer:
         behind: Future[None] | None = None
-        # Counted apart and added up here: `progress` is copied while a shard is written.
+        # The writer counts apart, and this thread adds up: it copies `progress` while a shard is written.
         before, writing = progress.within.get("write", 0.0), Progress()
         counted = deepcopy(progress)
         for shard in shards:
@@ -127,7 +127,7 @@ def _run_shards(run: Session, job: Job, on_progress: OnProgress, check: ShardChe
             trim()
             tables = computing.tables(shard)
             progress.within["write"] = before + writing.seconds.get("write", 0.0)
-            # What is counted goes on while this shard is written, so its manifest gets copies.
+            # Counting goes on while this shard is written, so its manifest gets copies.
             states = {name: health.end_shard() for name, health in recipe.health.items()}
             own = replace(progress.since(counted), read=shard.end.read - shard.first)
             counted = deepcopy(progress)

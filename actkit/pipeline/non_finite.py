@@ -1,8 +1,8 @@
 """Find, among the texts that share a row, the one with a NaN or an infinity, and its first such token.
 
-Where texts share a row, a NaN of one is in all of them: attention gives what a token does not see a weight of 0, and 0
-times NaN is NaN. In one text it stands before the token that it came from likewise. So each text that may have been in
-the row is run alone, and then no more of it than up to that token.
+Where texts share a row, a NaN of one text spreads to all: attention gives tokens that it masks a weight of 0, and 0
+times NaN is NaN. Within one text a NaN spreads to earlier tokens in the same way. So each text that may have been in
+the row is run alone; then ever shorter beginnings of the text are run, to find the token.
 """
 
 from bisect import bisect_left
@@ -17,11 +17,11 @@ from actkit.pipeline.forward.prefix_trees import SHORTEST, common, end_of
 from actkit.pipeline.tokens.chunks import truncate
 
 Alone = Callable[[TokenSequence], NonFiniteError | None]
-"""Runs one text by itself; the error that this gives."""
+"""Runs one text by itself and returns the error, or None."""
 
 
 def holder_of(error: NonFiniteError, sequences: Sequence[TokenSequence], alone: Alone) -> NonFiniteError:
-    """The error of the text, and of the token, that has it when run alone; the same error where none has."""
+    """Return the error of the first text, and token, that has it when run alone; `error` itself where none has."""
     if not error.spreads:
         return error
     named = next(sequence for sequence in sequences if sequence.sequence_id == error.sequence_id)
@@ -35,7 +35,7 @@ def holder_of(error: NonFiniteError, sequences: Sequence[TokenSequence], alone: 
 
 
 def _first(error: NonFiniteError, sequence: TokenSequence, alone: Alone) -> NonFiniteError:
-    """The error at the first token with which a beginning of the text has it, told by halving."""
+    """Find, by bisection, the shortest beginning of the text that has the error; return the error at its last token."""
     at = error.position
     if at is None:
         return error
@@ -46,7 +46,7 @@ def _first(error: NonFiniteError, sequence: TokenSequence, alone: Alone) -> NonF
 
 
 def _up_to(sequence: TokenSequence, n: int) -> TokenSequence:
-    """The first n tokens; the last of them is read."""
+    """Return the first n tokens of a sequence, of which the last is read."""
     steered = None if sequence.steered is None else sequence.steered[:n]
     keep = np.array([n - 1], dtype=np.int64)
     return replace(sequence, encoding=truncate(sequence.encoding, n)[0], keep=keep, steered=steered)

@@ -22,17 +22,17 @@ PACKAGES = ("actkit", *"torch transformers transformer-lens sae-lens tokenizers 
 
 
 AS_LOADED = ("dtype", "device", "attn", "device_map", "quantize", "allow_pickle", "trust_remote_code")
-"""Fields of a `ModelSpec` that `run.json` repeats as they were resolved."""
+"""Fields of a `ModelSpec` that `run.json` repeats, with their resolved values."""
 
 
 def file_metadata(job: Job) -> dict[str, str]:
-    """Metadata of every Parquet file of a run: see `metadata_of`."""
+    """Return the metadata of every Parquet file of a run: see `metadata_of`."""
     points = [str(point) for point in job.hook_points]
     return metadata_of({"command": job.recipe.command, "model": _about_model(job.model), "hook_points": points})
 
 
 def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of `run.json`."""
+    """Return the contents of `run.json`."""
     recipe, progress, tables = job.recipe, run.progress, run.directory.tables()
     return {
         "schema_version": SCHEMA_VERSION,
@@ -76,7 +76,7 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
 
 
 def _about_model(model: Model) -> dict[str, object]:
-    """The model as it was run."""
+    """Describe the model and how it was loaded, for `run.json`."""
     description = model.description
     return {
         "name": description.spec.name,
@@ -95,7 +95,7 @@ def _about_model(model: Model) -> dict[str, object]:
 
 @cache
 def _versions() -> Mapping[str, str]:
-    """Versions of Python and of the packages that shape the numbers; they stay while a process runs."""
+    """Return the versions of Python and of the packages that affect the numbers, looked up once a process."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -109,10 +109,10 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process has held so far, in MiB; None where the system does not say.
+    """Return the peak memory of this process so far, in MiB; None where the system does not report it.
 
-    On Linux it is the kernel's `VmHWM`: what getrusage says there begins at what the process that started this one
-    held, be it a test suite or a notebook.
+    On Linux it is the kernel's `VmHWM`: getrusage there begins at the memory of the process that started this one, be
+    it a test suite or a notebook.
     """
     if sys.platform == "win32":
         return None

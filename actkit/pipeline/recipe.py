@@ -26,7 +26,7 @@ from actkit.runs.writer import Groups
 
 @dataclass(frozen=True)
 class Pooling:
-    """The pooling of the positions of a text into one."""
+    """How the positions of a text are pooled into one row."""
 
     pool: Pool
     special: bool = False
@@ -35,28 +35,28 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Rules:
-    """Settings that rows depend on beside text, model and SAEs, as they were resolved."""
+    """The resolved settings that rows depend on, besides text, model and SAEs."""
 
     bos: Bos = "auto"
-    """How plain text begins: where SAEs were trained with BOS, or without, as they were."""
+    """How plain text begins; where SAEs read it, as in their training, with a BOS or without."""
     chat: bool | None = None
-    """Whether texts are renderings of chats; None where a run may have both, and the roles of tokens tell."""
+    """Whether texts are rendered chats; None where a run may have both, and roles of tokens tell them apart."""
     top_k: int | None = None
     """Most features of a position; None where all active ones are kept."""
     threshold: float = 0.0
-    """Features that are no larger are not kept."""
+    """Features must be larger than this to be kept."""
     pooling: Pooling | None = None
     """None where nothing is pooled."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Rules":
-        """Make the rules of a run from its `run.json`. Raises KeyError and TypeError for what `plain` did not make."""
+        """Make the rules of a run from its `run.json`. Raises KeyError or TypeError for rules not made by `plain`."""
         rules = dict(facts["rules"])
         pooling = rules.pop("pooling")
         return cls(**rules, pooling=None if pooling is None else Pooling(**pooling))
 
     def plain(self) -> dict[str, Any]:
-        """The rules as plain values, for `run.json`."""
+        """Return the rules as plain values, for `run.json`."""
         return asdict(self)
 
 
@@ -65,10 +65,10 @@ class Prepared:
     """One record, prepared: its sequences, and a row for each table that has one row a record."""
 
     sequences: Iterable[TokenSequence]
-    """A list, or an iterable that makes them anew each time: they are gone through more than once."""
+    """A list, or an iterable that makes the sequences anew each time: they are iterated more than once."""
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Counted facts of the record: its shape, the fields that were read, those that were left."""
+    """Facts of the record that the run counts: its shape, the fields that were read, those that were not."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,21 @@ class Recipe:
     prepare: Callable[[Record], Prepared]
     """Raises RecordError for a record that cannot be used."""
     reducers: Mapping[str, Reducer]
-    """Table → how the kept activations become its rows."""
+    """Table → the function that makes its rows of the kept activations."""
     rules: Rules = field(kw_only=True)
-    """The recipe's decisions on rows; `verify` reads them."""
+    """The resolved settings that rows depend on; `verify` reads them."""
     finish: Callable[[Path], Iterator[tuple[str, pa.Table | Groups]]] = lambda _run: iter(())
-    """Tables computed from the finished ones in the directory that it is given. A table that is yielded several times
-    is written in as many parts, a mapping in as many row groups. A table that shards have too replaces theirs, part by
-    part, with as many rows."""
+    """Compute further tables from the finished ones in a directory. Each time a table is yielded, one part is written;
+    a mapping becomes a part with a row group for each entry. A table that shards have too replaces theirs, part by
+    part, with equally many rows."""
     detected: Mapping[str, Any] = field(default_factory=dict)
     """Facts that were detected, not requested, such as the format of the input."""
     found: Callable[[], Mapping[str, Any]] = dict
-    """Counts for `run.json`, asked for at the end."""
+    """Return counts for `run.json`; called at the end."""
     texts: Callable[[Path, Mapping[str, Any]], Mapping[str, str]] = lambda _run, _facts: {}
-    """Documents to be written beside the tables at the end, from the tables and the facts: name → text."""
+    """Make documents of the tables and the facts, to be written beside the tables at the end: name → text."""
     pools: bool = False
-    """Whether positions are pooled. Then a record with a text of nothing but special tokens and sinks is rejected."""
+    """Whether positions are pooled. Then a record is rejected if a text of it has only special tokens and sinks."""
     kept_bytes: int | None = None
     """Bytes of one kept position until its shard is written; None for vectors of all hook points."""
     splits: bool = False
@@ -102,40 +102,40 @@ class Recipe:
     unit: str = "record"
     """The word for a record in messages."""
     exports: tuple[str, ...] = ()
-    """Formats of `actkit export` that fit its runs."""
+    """Formats of `actkit export` for the recipe's runs."""
     stored: Mapping[str, TableSize] = field(default_factory=dict)
-    """Table → how much of it there will be; only of those that the reducers make."""
+    """Table → its expected size; only tables that the reducers make."""
     temporary: Callable[[int, int], int | None] = lambda _sequences, _positions: 0
-    """Sequences and kept positions → about the most bytes of temporary files in the run at once while `finish` works;
-    None where that depends on what fires."""
+    """Numbers of sequences and kept positions → about the most bytes of temporary files at once while `finish` works;
+    None where that depends on which features fire."""
     n_records: int | None = None
-    """About how many records there are; None where that is not known before they are read."""
+    """The estimated number of records; None where it is unknown before they are read."""
     steering: Steering | None = None
     """Interventions under which every batch is run; then the reducers get log-probabilities in place of activations."""
 
     health: Mapping[str, Health] = field(default_factory=dict)
-    """SAE → how it does on this data, counted by the reducers: kept with every shard, so that a run can go on."""
+    """SAE → its health on this data, as the reducers count it. Shards keep the counts, so that a run can continue."""
     statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Function that `finish` calls → the settings that it gets beside the run. `run.json` keeps them, so that `verify`
-    can call it again."""
+    """Function that `finish` calls → its settings besides the run. `run.json` keeps them: `verify` calls the function
+    again."""
 
     def bytes_at(self, hook_points: Sequence[HookPoint], d_model: int) -> int:
-        """Bytes of one kept position until its shard is written, of vectors in float32 where vectors are kept."""
+        """Return the bytes that one kept position takes until its shard is written; vectors count as float32."""
         return self.kept_bytes or len(hook_points) * d_model * 4
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run: its directory, and what its `run.json` holds."""
+    """A finished run: its directory and the contents of its `run.json`."""
 
     path: Path
     facts: Mapping[str, Any] = field(repr=False)
     was_complete: bool = False
-    """Nothing had to be done: the run that was to be continued was complete."""
+    """Whether the run to be continued was complete already, so that nothing was run."""
     is_plan: bool = False
-    """Nothing was run, since only a plan was asked for: `facts` are the plan's."""
+    """Whether only a plan was requested, so that nothing was run: `facts` are the plan's."""
     task: Task | None = None
-    """One of several tasks has computed its share, which `path` holds; `facts` are of that share."""
+    """The task, of several, that computed its share of a run; `path` and `facts` are those of the share."""
 
 
 MOST_LABELS = 10
@@ -147,7 +147,7 @@ class NothingKeptError(RunError):
 
 
 def nothing_kept(progress: Progress) -> NothingKeptError:
-    """The error for a run in which no record could be used."""
+    """Make the error for a run in which no record could be used."""
     if not progress.read:
         return NothingKeptError("the input has no records", "is the file, or what is piped in, empty?")
     records = "1 record" if progress.read == 1 else f"{progress.read:,} records"
@@ -164,15 +164,15 @@ def nothing_kept(progress: Progress) -> NothingKeptError:
 
 @dataclass(frozen=True)
 class Job:
-    """One run, ready to be computed. Who computes it, and where, is no part of it."""
+    """One run, ready to be computed. It does not say which process computes it."""
 
     recipe: Recipe
     model: Model
     hook_points: Sequence[HookPoint]
-    """All that are read: those whose activations are stored, and those that SAEs read."""
+    """All hook points that are read: those whose activations are stored, and those that SAEs read."""
     output: OutputSpec
     batch: BatchSpec = field(default_factory=BatchSpec)
     options: Mapping[str, Any] = field(default_factory=dict)
     """The options, name → plain value, for `run.json` and the fingerprint; see `recipes.asked`."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Name → text of what is written beside the tables when the run begins."""
+    """Name → text of each file that is written beside the tables when the run begins."""

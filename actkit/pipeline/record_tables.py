@@ -1,4 +1,4 @@
-"""The tables that describe what was run, one row a sequence, a token or a rejected record."""
+"""The tables that describe the input of the model, with a row for each sequence, token or rejected record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ class Sinks:
     """The attention sinks of a shard's sequences."""
 
     positions: Mapping[int, Ints]
-    """sequence_id → positions; only those that have any."""
+    """sequence_id → positions; only sequences that have sinks."""
 
     @classmethod
     def of(cls, sequences: Sequence[TokenSequence], found: Ints) -> "Sinks":
-        """Of `found` [k, 2], sequence_id and position."""
+        """Group `found` [k, 2], sequence_id and position, by sequence; leave out sequences that are not given."""
         found = found[np.isin(found[:, 0], [sequence.sequence_id for sequence in sequences])]
         found = found[np.argsort(found[:, 0], kind="stable")]
         ids, starts = np.unique(found[:, 0], return_index=True)
         return cls(dict(zip(ids.tolist(), np.split(found[:, 1], starts[1:]), strict=bool(len(ids)))))
 
     def among(self, sequence: TokenSequence) -> Bools:
-        """[keep] which of a sequence's positions that are read are sinks."""
+        """[keep] Whether each read position of a sequence is a sink."""
         found = self.positions.get(sequence.sequence_id)
         return np.zeros(len(sequence.keep), dtype=np.bool_) if found is None else np.isin(sequence.keep, found)
 
     def plain(self, sequence: TokenSequence) -> Bools:
-        """[keep] which of them statistics are over: neither special tokens nor sinks."""
+        """[keep] Whether statistics include each read position: neither special tokens nor sinks."""
         return ~(sequence.encoding.is_special[sequence.keep] | self.among(sequence))
 
     def count(self, sequences: Sequence[TokenSequence]) -> int:
-        """The number of sinks, special tokens not counted."""
+        """Return the number of sinks, special tokens not counted."""
         return sum(
             int((self.among(sequence) & ~sequence.encoding.is_special[sequence.keep]).sum())
             for sequence in sequences
@@ -51,11 +51,11 @@ NO_SINKS = Sinks({})
 AS_THEY_ARE = "sequence_id record_id side start n_truncated response_start score chunk char_offset boundary_merged"
 """Fields of a `TokenSequence` that are columns of `sequences`."""
 NAMES = ("group", "label", "template")
-"""Fields likewise, whose texts come from the input."""
+"""Further such fields, whose texts come from the input."""
 
 
 def tables_of(shard: Shard, tokenizer: Any, sinks: Sinks | None = None) -> dict[str, pa.Table]:
-    """Every table of a shard that says what was run, those of the recipe's own rows included; see `tokens_table`."""
+    """Make the tables of a shard that describe its input, and those of the recipe's own rows; see `tokens_table`."""
     tables = {"rejected": rejected_table(shard.rejected)}
     if shard.sequences:
         tables["sequences"] = sequences_table(shard.sequences, shard.records, sinks)
@@ -68,7 +68,7 @@ def tables_of(shard: Shard, tokenizer: Any, sinks: Sinks | None = None) -> dict[
 def sequences_table(
     sequences: Sequence[TokenSequence], records: dict[int, Record], sinks: Sinks | None = None
 ) -> pa.Table:
-    """One row a sequence; `sinks` where they were looked for."""
+    """Make the table of sequences, one row each; `sinks` is None where none were looked for."""
     known = sinks or NO_SINKS
     encodings = [sequence.encoding for sequence in sequences]
     own = [records[sequence.record_id] for sequence in sequences]
@@ -92,9 +92,9 @@ def sequences_table(
 def tokens_table(
     sequences: Sequence[TokenSequence], texts_of: Callable[[list[int]], list[str]], sinks: Sinks | None = None
 ) -> pa.Table:
-    """One row a token, each under the sequence that computes it; `texts_of` gives the text of each token id.
+    """Make the table of tokens, each under the sequence that computes it; `texts_of` gives the text of each token id.
 
-    `sinks` are those of the positions that were read; None where they were not looked for.
+    `sinks` are those among the read positions; None where none were looked for.
     """
 
     def joined(part: str, dtype: Any) -> Any:
@@ -123,7 +123,7 @@ def tokens_table(
 
 
 def _are_sinks(sequences: Sequence[TokenSequence], sinks: Sinks | None) -> pa.Array:
-    """Whether each token is a sink; null where it is not known, since it was not read."""
+    """Whether each token is a sink; null for tokens that were not read."""
     ends = np.cumsum([len(sequence.encoding) - sequence.start for sequence in sequences])
     unknown, is_sink = np.ones(ends[-1], dtype=np.bool_), np.zeros(ends[-1], dtype=np.bool_)
     if sinks is not None:
@@ -134,7 +134,7 @@ def _are_sinks(sequences: Sequence[TokenSequence], sinks: Sinks | None) -> pa.Ar
 
 
 def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:
-    """One row a rejected record."""
+    """Make the table of rejected records, one row each."""
     rows = [
         {**vars(record), "field": as_stored(record.field), "reason": as_stored(record.reason)} for record in rejected
     ]
@@ -142,5 +142,5 @@ def rejected_table(rejected: Sequence[Rejected]) -> pa.Table:
 
 
 def as_stored(name: str | None) -> str | None:
-    """A name as a table can hold it: half a character (a lone surrogate), which JSON can spell, is written out."""
+    """Return a name as a table can hold it: half a character (a lone surrogate, which JSON allows) is written out."""
     return None if name is None else name.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Sentences about a rejected record: its place, field and reason; for a missing field also the fields it has."""
+"""Sentences about a rejected record: its place, field and reason; for a missing field also the record's fields."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from actkit.pipeline.input.field_names import leaves
 from actkit.pipeline.input.records import Rejected
 
 SHOWN = 12
-"""Fields of a record that are listed."""
+"""Most fields of a record that a sentence lists."""
 LONGEST = 60
-"""Characters of a field's name that are shown."""
+"""Most characters of a field's name that a sentence shows."""
 
 
 def told(rejected: Rejected, value: Any) -> str:
-    """`pairs.jsonl:3, field chosen: missing; it has prompt, chosen_response; nearest: chosen_response`."""
+    """Say it as `pairs.jsonl:3, field chosen: missing; it has prompt, chosen_response; nearest: chosen_response`."""
     field = f", field {in_short(rejected.field)}" if rejected.field else ""
     found = f" ({in_short(rejected.found)})" if rejected.found else ""
     return f"{rejected.place}{field}: {rejected.reason}{found}{_there(rejected, value)}"
@@ -47,11 +47,11 @@ REMEDIES = (
         """jq -c 'if (.[0]|type) == "array" then .[] else . end | {text: .[0], label: .[1]}' FILE > NAMED.jsonl""",
     ),
 )
-"""Part of a rejection's reason → how to make a readable file."""
+"""Part of a rejection's reason → a hint how to make a readable file."""
 
 
 def remedy(said: str) -> str | None:
-    """A hint for a file whose records are all rejected so; None where nothing is known."""
+    """Return a hint for a file whose records are all rejected for this reason; None where none is known."""
     return next((hint for part, hint in REMEDIES if part in said), None)
 
 
@@ -69,7 +69,7 @@ def _there(rejected: Rejected, value: Any) -> str:
 
 
 def nearest(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    """The one of `names` that is most like one of `wanted`; None where none is."""
+    """Return the name in `names` that is most like a name in `wanted`; None where no name is close."""
     missing = [name for name in wanted if name not in names]
     within = next(
         (name for absent in missing for name in names if len(absent) > 2 and absent.lower() in name.lower()), None

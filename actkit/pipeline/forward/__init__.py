@@ -1,1 +1,1 @@
-"""Sequences become batches, and batches are run through the model."""
+"""Put sequences into batches, and run the batches through the model."""

@@ -1,17 +1,17 @@
-"""Stage 3, plan: token sequences of one shard become batches under a token budget.
+"""Stage 3, plan: put the token sequences of one shard into batches under a token budget.
 
-1. Sequences with a common beginning share a row where that saves work, whatever record they are of, and the beginning
-   stands in it once (a tree: each part attends to itself and to what it goes on from; see `prefix_trees`). Where the
-   model cannot run trees, a row is one text, from which those that equal its beginning are read too.
-2. Rows are sorted by length, longest first, so that little is padded and running out of memory shows at once, and
-   cut into batches with rows × longest row <= `batch_tokens`, in the way that costs the least: padding is run as text
-   is, and a batch costs something however small it is (`of_each_batch`). A longer row is a batch of its own. Rows that
-   branch are not in one batch with others, which need no mask.
-3. Padding is on the right. Attention is causal, so nothing before it can see it.
-4. Where memory runs out, a plan halves its last batch and keeps to that from then on; a row that branches and does not
-   fit is run as two.
+1. Sequences with a common beginning, of any records, share a row where that saves work, and the row has the beginning
+   once. Such a row is a tree: each part attends to itself and to the parts before it on its path (see `prefix_trees`).
+   Where the model cannot run trees, a row is one text, which also serves the texts that equal its beginning.
+2. Rows are sorted by length, longest first: little is padded, and running out of memory shows at once. They are cut
+   into batches with rows × longest row <= `batch_tokens` so that the cost is least. Padding costs as much as text, and
+   each batch costs something however small it is (`of_each_batch`). A longer row is a batch of its own. Rows that
+   branch need a mask and are in batches of their own.
+3. Padding is on the right. Attention is causal, so no token before the padding can attend to it.
+4. Where memory runs out, a plan halves the open batch and keeps to that budget from then on. A row that branches and
+   does not fit is run as two.
 
-The order is a function of the sequences alone. Rows are put back into input order after the forward pass.
+The order is a function of the sequences alone. After the forward pass, rows are put back into input order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from actkit.pipeline.data import Batch, Bools, Ints, TokenSequence
 from actkit.pipeline.forward.prefix_trees import Row, Segment, joined, kept_columns, segments
 
 OF_WEIGHTS, OF_CALLS, ON_GPU = 40.0, 2000.0, 1024.0
-"""Costs of a batch beside its tokens: see `of_each_batch`."""
+"""Costs of a batch besides its tokens: see `of_each_batch`."""
 
 
 @dataclass
@@ -35,11 +35,11 @@ class Budget:
 
     tokens: int
     fits: int = 0
-    """Tokens of the longest row that has been run: where a shorter one runs out of memory, something else uses it."""
+    """Tokens of the longest row run so far. Where a shorter one runs out of memory, another program uses the memory."""
 
 
 class BatchPlan:
-    """The batches of one shard, one after another; every kept position of every sequence is in exactly one of them."""
+    """Gives the batches of one shard, one after another; each kept position of each sequence is in exactly one."""
 
     def __init__(
         self,
@@ -57,23 +57,23 @@ class BatchPlan:
 
     @property
     def share(self) -> float:
-        """The share of the tokens that is done, 0 to 1."""
+        """The finished share of the tokens, 0 to 1."""
         return max(1 - self._left / self._all, 0.0)
 
     @property
     def running(self) -> float:
-        """The share of the tokens in the batch that was opened last, 0 to 1."""
+        """The share of all tokens that are in the batch opened last, 0 to 1."""
         return sum(map(len, self._open[-1])) / self._all if self._open else 0.0
 
     def next(self) -> Batch | None:
-        """A batch of what is left, longest rows first; None when nothing is. It stays open until it is done."""
+        """Open and return the next batch, longest rows first; None when no rows are left. `done` closes it."""
         if not self._waiting:
             return None
         self._open.append(self._waiting.pop(0))
         return _batch(self._open[-1])
 
     def done(self) -> None:
-        """Close the batch that has been open for longest: it did fit."""
+        """Close the batch that was opened first: it did fit into memory."""
         rows = self._open.pop(0)
         self._left -= sum(map(len, rows))
         self._budget.fits = max(self._budget.fits, len(rows[0]))
@@ -97,7 +97,7 @@ class BatchPlan:
         return True
 
     def _cut(self, rows: Sequence[Row]) -> list[list[Row]]:
-        """Rows as batches, longest first."""
+        """Cut rows into batches, longest first."""
         found = []
         for branching in (False, True):
             own = sorted((row for row in rows if bool(row.branches) == branching), key=len, reverse=True)
@@ -107,17 +107,17 @@ class BatchPlan:
 
 
 def of_each_batch(d_model: int, device: str) -> float:
-    """The cost of a batch of any size beside its tokens, as the number of tokens that are run in the same time.
+    """Return a batch's fixed cost, whatever its size, as the number of tokens that are run in the same time.
 
-    On a CPU its weights are read, as much for every model as OF_WEIGHTS tokens cost, and its modules called, which is
-    (OF_CALLS / width)² tokens, since those of a narrow model are cheap: measured on one thread with GPT-2 small and a
-    model 128 wide. A GPU is idle in small products; ON_GPU was not measured.
+    On a CPU, reading the model's weights costs as much as OF_WEIGHTS tokens. Calling its modules costs as much as
+    (OF_CALLS / width)² tokens, since tokens of a narrow model are cheap. Both were measured on one thread with GPT-2
+    small and a model 128 wide. A GPU is idle in small products; ON_GPU was not measured.
     """
     return OF_WEIGHTS + (OF_CALLS / d_model) ** 2 if torch.device(device).type == "cpu" else ON_GPU
 
 
 def _cheapest(lengths: Ints, most: int, more: float) -> list[int]:
-    """Where batches end, of rows whose lengths [n] descend, so that padded tokens, and `more` a batch, are fewest."""
+    """Return the ends of batches of rows, `lengths` [n] descending, with the fewest padded tokens plus `more` each."""
     n = len(lengths)
     least, end_of_batch = np.zeros(n + 1), np.zeros(n, dtype=np.int64)
     for first in range(n - 1, -1, -1):
@@ -135,13 +135,13 @@ def _cheapest(lengths: Ints, most: int, more: float) -> list[int]:
 def plan(
     sequences: Sequence[TokenSequence], batch_tokens: int, share_prefixes: bool, d_model: int = 768
 ) -> Iterator[Batch]:
-    """The batches of one shard, where memory is no concern."""
+    """Return the batches of one shard, without a plan for running out of memory."""
     return iter(BatchPlan(sequences, Budget(batch_tokens), share_prefixes, d_model).next, None)
 
 
 def _batch(rows: Sequence[Row]) -> Batch:
     width = max(map(len, rows))
-    # Padding repeats token id 0 at the position it stands at; nothing reads it and nothing before it sees it.
+    # Padding is token id 0 at the position of its column; nothing reads it, and no token before it attends to it.
     ids = np.zeros((len(rows), width), dtype=np.int64)
     positions = np.tile(np.arange(width, dtype=np.int64), (len(rows), 1))
     tree = np.zeros((len(rows), width, width), dtype=np.bool_) if any(row.branches for row in rows) else None
@@ -180,7 +180,7 @@ def _batch(rows: Sequence[Row]) -> Batch:
 
 
 def _attends(parts: Sequence[Segment], positions: Ints) -> Bools:
-    """[query column, key column]: a column sees earlier positions of its own part and of those on its path."""
+    """[query column, key column]: a column attends to earlier positions of its own part and to parts on its path."""
     allowed = np.zeros((len(positions), len(positions)), dtype=np.bool_)
     for part in parts:
         rows = slice(part.column, part.column + part.end - part.first)
@@ -189,5 +189,5 @@ def _attends(parts: Sequence[Segment], positions: Ints) -> Bools:
             allowed[rows, column : column + end - first] = True
         own = positions[rows]
         allowed[rows, rows] = own[None, :] <= own[:, None]
-    np.fill_diagonal(allowed, True)  # padding sees itself: a row of nothing would be NaN
+    np.fill_diagonal(allowed, True)  # padding attends to itself: softmax over no key would be NaN
     return allowed

@@ -1,8 +1,8 @@
 """`OverlappedWorker` makes the rows of one batch while a CUDA device computes the next.
 
-A thread of its own, with a stream of its own, reads, encodes and copies what a batch kept. It stops neither the thread
-that feeds the device nor the forward pass that runs on it. On a CPU both would want the same cores, so rows are made at
-once.
+Its own thread, with its own stream, reads, encodes and copies the kept activations of a batch. It stops neither the
+thread that feeds the device nor the forward pass that runs on it. On a CPU both would compete for the same cores, so
+there rows are made at once.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class OverlappedWorker:
         self._stream = torch.cuda.Stream(device) if has_own_time(device) else None  # type: ignore[no-untyped-call]
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Start `work`. The caller keeps its inputs until it is done; then its results are complete."""
+        """Start `work`. The caller keeps the inputs of the work until it is done; then its results are complete."""
         if self._stream is None:
             return self._worker.submit(work)
         told = torch.cuda.current_stream(self._device).record_event()
@@ -47,5 +47,5 @@ def _on(stream: torch.cuda.Stream, told: torch.cuda.Event, work: Callable[[], T]
         try:
             return work()
         finally:
-            # Memory of the other stream that was read here is used again as soon as nothing refers to it.
+            # The other stream reuses memory that was read here as soon as nothing refers to it.
             stream.synchronize()

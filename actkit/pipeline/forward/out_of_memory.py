@@ -14,15 +14,15 @@ SAYS_SO = ("out of memory", "can't allocate memory", "not enough memory", "alloc
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this says that memory ran out."""
+    """Whether an error says that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in SAYS_SO)
 
 
 def free() -> None:
-    """Free memory that nothing uses; to be called when the error is gone, since it holds tensors."""
-    gc.collect(1)  # what is left of the error is young; a full collection takes half a second
+    """Free unused memory. Call it after the error is deleted, since the error holds tensors."""
+    gc.collect(1)  # the error's objects are young; a full collection takes half a second
     if torch.cuda.is_available():  # does nothing where CUDA has not been used
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
@@ -30,9 +30,9 @@ def free() -> None:
 
 
 def trim() -> None:
-    """Hand back to the system what has been freed: of many small pieces, glibc and Arrow keep much for themselves.
+    """Give freed memory back to the system: of many small pieces, glibc and Arrow keep much for themselves.
 
-    Takes some 10 ms; between two shards that is little, and without it memory creeps up from shard to shard.
+    It takes some 10 ms, which is little between two shards. Without it memory grows from shard to shard.
     """
     pa.default_memory_pool().release_unused()
     _malloc_trim()(0)

@@ -1,10 +1,10 @@
 """Put sequences with a common beginning into one row of a batch, so that the beginning is run once.
 
-1. Each sequence is run up to the last position that is read; those that nothing is read from are not run.
-2. Put in order of their token ids, sequences with a common beginning stand side by side, whatever record they are of.
-   One that another goes on from, or that is the same, costs nothing beside it, and the row is still one text.
-3. A row that branches is a tree. It saves the tokens that its branches share, but its attention goes over all columns
-   of the row. `joined` cuts the ordered sequences into rows where the sum of both costs least.
+1. Each sequence is run up to its last read position; sequences without read positions are not run.
+2. In the order of token ids, sequences with a common beginning stand side by side, whatever record they are of. A
+   sequence that the next one equals or continues costs nothing more, and the row is still one text.
+3. A row that branches is a tree. It saves the tokens that its branches share, but its attention covers all columns of
+   the row. `joined` cuts the ordered sequences into rows so that the sum of both costs is least.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from actkit.pipeline.data import Bools, Ints, TokenSequence
 
 PATH_COLUMNS, TREE_COLUMNS = 3.5, 2.6
 """Columns, in units of d_model, at which attention costs as much as a block's products: causal, and with a tree's mask.
-Measured with float32 on a CPU, d_model 768, 256 and 1,024 columns; elsewhere attention is cheaper beside the products,
-so that what is saved here is saved there."""
+Measured with float32 on a CPU, d_model 768, 256 and 1,024 columns. Elsewhere attention is cheaper relative to the
+products, so that a tree that saves work here saves it there too."""
 TREE_MORE = 1.02
 """A tree's further cost, its mask and the padding of unequal rows, as a factor."""
 SHORTEST = 8
@@ -32,10 +32,10 @@ class Row:
     members: tuple[TokenSequence, ...]
     """In order of their token ids."""
     shared: tuple[int, ...]
-    """How many tokens each begins with as the one before it does; 0 for the first."""
+    """For each member, the number of leading tokens that it shares with the member before it; 0 for the first."""
 
     def __len__(self) -> int:
-        """Tokens of the row."""
+        """The number of tokens of the row."""
         return self._n_tokens
 
     @cached_property
@@ -52,7 +52,7 @@ class Row:
         ]
 
     def halves(self) -> tuple["Row", "Row"]:
-        """A row that branches as two, each with half of the branches and the whole beginning."""
+        """Divide a row that branches into two, each with half of the branches and the whole beginning."""
         branches = self.branches
         middle = branches[len(branches) // 2]
         return (
@@ -69,21 +69,21 @@ class Segment:
     first: int
     end: int
     column: int
-    """Where in the row it begins."""
+    """The column of the row at which it begins."""
     sees: tuple[tuple[int, int, int], ...]
-    """The segments on its path, itself last: index, and the positions [from, to) that the path has of each."""
+    """The segments on its path, itself last: the index of each, and its positions [from, to) that are on the path."""
 
 
 def end_of(sequence: TokenSequence) -> int:
-    """The number of tokens that are run: up to the last position that is read."""
+    """Return the number of tokens that are run: up to the last read position."""
     return int(sequence.keep[-1]) + 1 if len(sequence.keep) else 0
 
 
 def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_model: int) -> list[Row]:
     """Group the sequences with kept positions into the rows that cost least; a tree has at most `longest` tokens.
 
-    Without `branching` every row is one text. A row of n tokens costs n + n² / (c · d_model), in tokens, where c is one
-    constant for rows that are one text and another for trees.
+    Without `branching` every row is one text. A row of n tokens costs n + n² / (c · d_model), in tokens; c is
+    PATH_COLUMNS for rows that are one text and TREE_COLUMNS for trees, which cost TREE_MORE times that.
     """
     members = sorted(
         (sequence for sequence in sequences if len(sequence.keep)),
@@ -101,7 +101,7 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
     for first in range(n - 1, -1, -1):
         fits = int(np.searchsorted(added, added[first] - ends[first] + longest, side="right"))
         last = max(off[first], min(fits, apart[first]))
-        if last == first + 1:  # most texts begin as no other does
+        if last == first + 1:  # most texts share no beginning with another
             cut[first], least[first] = last, ends[first] + ends[first] ** 2 / (PATH_COLUMNS * d_model) + least[last]
             continue
         length = (ends[first] + added[first:last] - added[first]).astype(np.float64)
@@ -120,7 +120,7 @@ def joined(sequences: Sequence[TokenSequence], branching: bool, longest: int, d_
 
 
 def _next(flags: Bools) -> Ints:
-    """[n]: the next flagged index after each; n where there is none."""
+    """[n] For each index, return the next flagged one after it; n where there is none."""
     n = len(flags)
     at = np.where(flags, np.arange(n), n)
     found: Ints = np.append(np.minimum.accumulate(at[::-1])[::-1][1:], n)[:n]
@@ -128,14 +128,14 @@ def _next(flags: Bools) -> Ints:
 
 
 def common(before: TokenSequence, after: TokenSequence) -> int:
-    """The number of leading tokens that two sequences share, of those that are run."""
+    """Return the number of leading tokens that two sequences share, among the tokens that are run."""
     n = min(end_of(before), end_of(after))
     differing = np.flatnonzero(before.alike[:n] != after.alike[:n])
     return int(differing[0]) if len(differing) else n
 
 
 def segments(row: Row) -> tuple[list[Segment], list[tuple[tuple[int, int, int], ...]]]:
-    """The row's parts in order of columns, and for each member its path: parts, and the positions it has of each."""
+    """Return the row's segments in order of columns, and each member's path: segments, and its positions in each."""
     parts: list[Segment] = []
     paths: list[tuple[tuple[int, int, int], ...]] = []
     path: tuple[tuple[int, int, int], ...] = ()
@@ -151,7 +151,7 @@ def segments(row: Row) -> tuple[list[Segment], list[tuple[tuple[int, int, int], 
 
 
 def kept_columns(parts: Sequence[Segment], path: Sequence[tuple[int, int, int]], keep: Ints) -> Ints:
-    """The columns of a row at which positions `keep` of a member with this path stand."""
+    """Return the columns of a row for the positions `keep` of the member with this path."""
     firsts = np.array([first for _, first, _ in path])
     on = np.searchsorted(firsts, keep, side="right") - 1
     offsets = np.array([parts[index].column - parts[index].first for index, _, _ in path])

@@ -1,4 +1,4 @@
-"""Stage 4, forward: run batches, and keep of each hook point's tensor the rows that are read."""
+"""Stage 4, forward: run batches, and keep the read positions of each hook point's tensor."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from actkit.hooks import HookPoint
 from actkit.pipeline.data import Batch, Kept, Ragged
 
 BY_KEY = ("attn.hook_pattern", "attn.hook_attn_scores")
-"""Hook points with one value a head and key: [batch, head, query, key]."""
+"""Hook points whose tensors have a value for each head and key: [batch, head, query, key]."""
 
 
 def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kept:
-    """The kept positions' activations at `hook_points`, still on the model's device.
+    """Run a batch and return the kept positions' activations at `hook_points`, on the model's device.
 
-    The rows are gathered inside the hook, so that no more than one layer's full tensor is alive at a time.
+    Each hook gathers the kept positions, so that no more than one layer's full tensor is in memory at a time.
     """
     gathered: dict[str, torch.Tensor | Ragged] = {}
     device = model.description.spec.device
@@ -39,7 +39,7 @@ def forward(model: Model, batch: Batch, hook_points: Sequence[HookPoint]) -> Kep
 
 
 def _ragged(rows: torch.Tensor, positions: "np.typing.NDArray[np.int64]") -> Ragged:
-    """[n, head, key] → for position p the p + 1 keys that it can see, head by head: n_heads × (p + 1) values."""
+    """From [n, head, key] take, for position p, the p + 1 keys that it attends to, head by head: n_heads × (p + 1)."""
     heads, keys = rows.shape[1:]
     seen = (
         torch.arange(keys, device=rows.device)[None, None] <= torch.from_numpy(positions).to(rows.device)[:, None, None]

@@ -1,11 +1,11 @@
-"""Attention sinks: tokens whose vectors are many times as long as any other's, and no more about the text than a BOS.
+"""Attention sinks: tokens whose vectors are many times as long as others', and say as little of the text as a BOS.
 
-Models without BOS make one of the first token, whatever it is, and some of further tokens (Sun et al. 2024, Massive
-Activations in Large Language Models). A token is a sink where its norm is above 10 × the usual at one of the run's hook
-points: the measure by which SAE training leaves them out (`max_activation_norm_multiple` of dictionary_learning).
+Without a BOS, models make the first token a sink, whatever it is, and some models further tokens (Sun et al. 2024,
+Massive Activations in Large Language Models). A token is a sink if its norm exceeds 10 × the usual norm at one of the
+run's hook points. SAE training leaves sinks out by this measure (`max_activation_norm_multiple`, dictionary_learning).
 
-The usual norm is the median over a fixed text, not over the run's tokens: whether a token is a sink must not depend on
-what else is in a batch, a shard or the input, so that parts of a run can be computed apart.
+The usual norm is the median over a fixed text, not over the run's tokens. So whether a token is a sink does not depend
+on the rest of its batch, its shard or the input, and parts of a run can be computed apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ from actkit.pipeline.tokens.chunks import truncate
 from actkit.pipeline.tokens.tokenize import Tokenizer, encode_text
 
 TIMES = 10.0
-"""A sink's norm, as a multiple of the usual one at the hook point."""
+"""The least norm of a sink, as a multiple of the usual norm at the hook point."""
 FEWEST = 8
-"""Tokens of the fixed text, below which it has no usual norm."""
+"""Fewest tokens of the fixed text that give a usual norm."""
 LONGEST = 96
-"""Tokens of the fixed text that are run."""
+"""Most tokens of the fixed text that are run."""
 TEXT = """In the morning the fishermen pulled their boats over the sand and down to the water. The sea was calm, and a \
 light wind came from the hills behind the village. "We shall be back before noon," said the oldest of them, "if the \
 weather stays as it is." Three hours later, 14 boats had returned, each with more fish than on the day before; only \
@@ -38,19 +38,19 @@ caught and bought bread, oil and new ropes for the winter."""
 
 
 def usual_text(tokenizer: Tokenizer, context_length: int | None) -> tuple[Encoding, Ints] | None:
-    """The fixed text, and the positions whose norms are usual ones; None where the tokenizer cannot take the text."""
+    """Tokenize the fixed text; return it with the positions whose norms are usual; None if the tokenizer cannot."""
     try:
         encoding, _ = truncate(encode_text(tokenizer, TEXT), min(LONGEST, context_length or LONGEST))
     except RecordError:
         return None
-    # Without a BOS the first one is a sink itself.
+    # Without a BOS the first token is a sink itself.
     return encoding, np.flatnonzero(~encoding.is_special)[1:].astype(np.int64)
 
 
 def sink_norms(model: Model, hook_points: Sequence[HookPoint]) -> dict[str, float]:
-    """Hook point → the norm above which a token is a sink, for those that read or write the residual stream.
+    """Hook point → the norm above which a token is a sink, for hook points as wide as the residual stream.
 
-    Empty where the fixed text cannot be run: its tokens are not the model's, or too few.
+    Empty where the fixed text cannot be run: the model has no embedding for one of its tokens, or they are too few.
     """
     points = [point for point in hook_points if point.name in D_MODEL_WIDE]
     about = model.description
@@ -83,19 +83,19 @@ def norms_of(read: Mapping[str, torch.Tensor]) -> dict[str, float]:
 
 
 def are_sinks(activations: Mapping[str, torch.Tensor | Ragged], norms: Mapping[str, float], n: int) -> Bools:
-    """[n] which of the kept positions are sinks, at any of the hook points in `norms`."""
+    """[n] Whether each kept position is a sink at any of the hook points in `norms`."""
     found: torch.Tensor | None = None
     for name, most in norms.items():
         part = activations.get(name)
         if isinstance(part, torch.Tensor):
             above = _norms(part) > most
-            # Of a model on several devices, hook points may be on different ones.
+            # Hook points of a model on several devices may be on different ones.
             found = above if found is None else found | above.to(found.device)
     return np.zeros(n, dtype=np.bool_) if found is None else to_host(found).numpy()
 
 
 def _norms(vectors: torch.Tensor) -> torch.Tensor:
-    """[n] float32, whatever the vectors are: a float16 sum of squares would overflow."""
+    """[n] Compute norms as float32 from vectors of any dtype: a float16 sum of squares would overflow."""
     wide = torch.promote_types(vectors.dtype, torch.float32)  # torch refuses float32 for float64
     norms: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=wide).float()
     return norms

@@ -1,7 +1,7 @@
-"""Stage 4 under interventions: a batch is run once as the model is and once for each intervention.
+"""Stage 4 under interventions: run a batch once by the unsteered model and once under each intervention.
 
-Of every kept position the log-probability of the token that follows it is kept, one number an intervention; of the
-texts that say what an intervention costs, also how far the whole next-token distribution moves (KL).
+For each kept position and intervention the log-probability of the next token is kept. Neutral texts measure the cost of
+an intervention; for these, the KL divergence of the whole next-token distribution is kept too.
 """
 
 from collections import Counter
@@ -18,28 +18,28 @@ from actkit.backends.steered import steered_batch
 from actkit.pipeline.data import Batch, Ints, Kept, TokenSequence
 
 LOGPROB, KL, RAN, WORDS = "logprob", "kl", "ran", ("words_positive", "words_negative")
-"""The keys of `Kept.activations` in place of hook points: [n, interventions] each; `ran` is 1 where it was run."""
+"""The keys of `Kept.activations` in place of hook points, [n, interventions] each, on the CPU; `ran` is 1 where run."""
 AT_ONCE = 1 << 26
-"""Logits computed at once: 256 MB in float32."""
+"""Most logits computed at once: 256 MB in float32."""
 
 
 @dataclass(frozen=True)
 class Steering:
-    """The interventions that each batch is run under, and what is read of the logits."""
+    """The interventions under which each batch is run, and the measures computed from the logits."""
 
     actions: Sequence[Action]
-    """The interventions, as the table `interventions` has them."""
+    """The interventions as rows of the table `interventions`."""
     interventions: Sequence[Intervention]
-    """The same as edits, by id; the first one is the model as it is."""
+    """The same as edits, by id; the first one is the unsteered model."""
     of_kind: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """Kind of text → the ids of the interventions that it is run under; all where a kind is not named."""
+    """Kind of text → the ids of the interventions under which it is run; all of them for a kind that is not here."""
     costs: int = -1
     """The kind of the texts whose KL is computed."""
     words: tuple[Ints, Ints] | None = None
-    """Token ids of two sets of words, whose log-probability as the next token is kept too."""
+    """Token ids of two sets of words: the log-probability that the next token is in a set is kept too."""
 
     def of(self, kind: int) -> Sequence[int]:
-        """The ids of the interventions for one kind of text."""
+        """Return the ids of the interventions for one kind of text."""
         return self.of_kind.get(kind, range(len(self.interventions)))
 
 
@@ -52,7 +52,7 @@ def forward_steered(
 ) -> Kept:
     """Run a batch under each intervention and measure the logits at the kept positions.
 
-    After each, `on_share` gets the share of the batch that is done, 0 to 1: hundreds of interventions take minutes.
+    After each, `on_share` gets the finished share of the batch, 0 to 1: hundreds of interventions take minutes.
     Raises ModelError for a model that cannot be steered.
     """
     known = {each.sequence_id: each for each in sequences}
@@ -80,9 +80,9 @@ def _of_kind(
     steering: Steering,
     found: Mapping[str, torch.Tensor],
 ) -> Iterator[int]:
-    """Run the rows of a batch that hold texts of one kind, and write what is read of kept positions `kept` [m].
+    """Run the rows of a batch with texts of one kind, and write the measures at kept positions `kept` [m] into `found`.
 
-    Yields the id of each intervention that is done.
+    Yields the id of each intervention after it has been run.
     """
     assert batch.steered is not None, "every text of a steered run says where it is steered"
     own, targets = torch.from_numpy(kept), torch.from_numpy(following[kept])
@@ -112,20 +112,20 @@ def _of_kind(
 
 
 def _next(sequence: TokenSequence, position: int) -> int:
-    """The token that follows a position; -1 after the last."""
+    """Return the token after a position; -1 after the last."""
     ids = sequence.encoding.token_ids
     return int(ids[position + 1]) if position + 1 < len(ids) else -1
 
 
 def most_tokens(vocabulary: int, asked: int) -> int:
-    """Tokens in one batch, so that logits fit into memory: what was asked for, or as many as AT_ONCE logits."""
+    """Return the tokens of a batch whose logits fit into memory: as requested, but no more than AT_ONCE logits."""
     return max(min(asked, AT_ONCE // max(vocabulary, 1)), 1)
 
 
 def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
-    """Name → [sequences, interventions]: sums over each sequence's positions, in float64, and of words the last one.
+    """Name → [sequences, interventions] in float64: sums over each sequence's positions; for words the last position.
 
-    Also `sequence_ids` [sequences], `n_tokens` [sequences, 1], the positions that have a token after them, and `ran`.
+    Also `sequence_ids` [sequences], `n_tokens` [sequences, 1] (the positions with a token after them), and `ran`.
     """
     ids, at = np.unique(kept.sequence_ids, return_inverse=True)
     last = np.zeros(len(ids), dtype=np.int64)

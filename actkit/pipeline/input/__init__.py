@@ -1,1 +1,1 @@
-"""Records from files, standard input and the hub: one file a format."""
+"""Read records from files, standard input, stores and the hub."""

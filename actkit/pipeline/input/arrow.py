@@ -1,7 +1,7 @@
-"""Stage 1, records, out of tables of Arrow's: Parquet, `.arrow` and `.feather`, and folders that `save_to_disk` writes.
+"""Stage 1, records, from Arrow tables: Parquet, `.arrow` and `.feather`, and folders that `save_to_disk` writes.
 
-A row is a record. Arrow can hold what Python cannot: text that is no UTF-8, years beyond 9999. A row with such a value
-is rejected with its column, and those around it are read.
+A row is a record. Arrow can hold values that Python cannot: text that is not UTF-8, years beyond 9999. A row with such
+a value is rejected, with the column; the rows around it are read.
 """
 
 import shlex
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 ROWS = 256
 """Rows in memory at once."""
 UNREADABLE = (ValueError, OverflowError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""Python errors that pyarrow raises for values that Python has no object for."""
+"""Errors that pyarrow raises for values that no Python object can hold."""
 FILE = b"ARROW1"
-"""The beginning of an Arrow file, which is read from its end; a stream, as `datasets` caches them, has no mark."""
+"""The beginning of an Arrow file, which is read from its end; a stream, such as the cache of `datasets`, has none."""
 SAVED = ("state.json", "dataset_dict.json")
-"""Files that show that `Dataset.save_to_disk`, or `DatasetDict`'s, wrote their folder."""
+"""Files by which a folder written by `Dataset.save_to_disk`, or `DatasetDict`'s, is known."""
 METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
-"""Files in which `datasets` says what lies beside them: no records."""
+"""Files in which `datasets` describes the files around them; they hold no records."""
 
 
 def read_parquet(path: str, _read: ReadSpec) -> Records:
-    """The rows of a Parquet file. Raises InputError where it cannot be read, or has two columns of one name."""
+    """Read the rows of a Parquet file. Raises InputError where it cannot be read, or two columns have one name."""
     import pyarrow.parquet as pq
 
-    # Pages that have a checksum are compared with it: else a flipped bit would be read as another number.
-    # Without `pre_buffer=False` all of a file elsewhere is fetched before its first row is seen.
+    # Pages are compared with their checksums, if they have any: else a flipped bit would be read as another number.
+    # Without `pre_buffer=False` a remote file is fetched as a whole before its first row is read.
     checked = {"page_checksum_verification": True, "pre_buffer": False}
     with seekable(path, "Parquet") as where, pq.ParquetFile(where, **checked) as file:
         check_columns(file.schema_arrow.names, name_of(path))
@@ -57,7 +57,7 @@ def read_parquet(path: str, _read: ReadSpec) -> Records:
 
 
 def read_arrow(path: str, _read: ReadSpec) -> Records:
-    """The rows of an Arrow file or stream. Raises InputError as `read_parquet`."""
+    """Read the rows of an Arrow file or stream. Raises InputError as `read_parquet`."""
     import pyarrow as pa
 
     with (
@@ -74,9 +74,9 @@ def read_arrow(path: str, _read: ReadSpec) -> Records:
 
 @contextmanager
 def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
-    """Yield what pyarrow opens of a file in the format `what`: a path, or a file elsewhere.
+    """Yield a file in the format `what` as pyarrow opens it: a path, or the bytes of a remote file.
 
-    Raises InputError for what has no end to read from, and for what pyarrow cannot read meanwhile.
+    Raises InputError for a pipe, for a file in an archive, and for pyarrow's errors while the caller reads.
     """
     import pyarrow as pa
 
@@ -103,14 +103,14 @@ def seekable(path: str, what: str) -> Iterator[str | IO[Any]]:
 
 
 def count_parquet(path: Path) -> int:
-    """The number of rows by a file's footer."""
+    """Return the number of rows by a file's footer."""
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
 
 
 def count_arrow(path: Path) -> int | None:
-    """The number of rows of a file; None for a stream, which does not say it."""
+    """Return the number of rows of a file; None for a stream, which does not store it."""
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as file:
@@ -122,7 +122,7 @@ def count_arrow(path: Path) -> int | None:
 
 
 def unpack_hint(path: str) -> str:
-    """A hint for a file that pyarrow cannot read."""
+    """Return a hint for a file that pyarrow cannot read."""
     packing = packing_of(file_name(path), b"")
     if Path(path).is_file():
         with Path(path).open("rb") as file:
@@ -139,7 +139,7 @@ def check_columns(names: list[str], path: str) -> None:
 
 
 def records_of(batches: Iterable["pa.RecordBatch"], path: str, names: Mapping[str, NamesIn]) -> Records:
-    """Each row of the batches, numbered through; the numbers of classes are replaced by their `names`."""
+    """Yield each row of the batches, numbered consecutively; `names` replace the numbers of classes."""
     index = 0
     for batch in batches:
         for start in range(0, batch.num_rows, ROWS):
@@ -153,7 +153,7 @@ def records_of(batches: Iterable["pa.RecordBatch"], path: str, names: Mapping[st
 
 
 def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tuple[str, str] | None]]:
-    """Each row as a mapping, or the column that has no value in Python, and why."""
+    """Yield each row as a mapping, or the column whose value Python cannot hold, with the reason."""
     import pyarrow as pa
 
     try:
@@ -175,7 +175,7 @@ def _values(batch: "pa.RecordBatch") -> Iterator[tuple[dict[str, Any] | None, tu
 
 
 def with_objects(rows: list[Any], schema: "pa.Schema") -> list[Any]:
-    """The rows with an object for each map, as Spark writes objects, of which pyarrow makes lists of pairs."""
+    """Make an object of each map in the rows: Spark writes objects as maps, which pyarrow reads as lists of pairs."""
     return [_objects(row) for row in rows] if any("map<" in str(kind) for kind in schema.types) else rows
 
 
@@ -188,14 +188,14 @@ def _objects(value: Any) -> Any:
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a folder is one that `save_to_disk` wrote."""
+    """Whether `save_to_disk` wrote a folder."""
     return any((folder / name).is_file() for name in SAVED)
 
 
 def read_saved(path: str, read: ReadSpec) -> Records:
-    """The rows of a dataset that `save_to_disk` wrote, mapped into memory.
+    """Read the rows of a dataset that `save_to_disk` wrote, mapped into memory.
 
-    Raises InputError for a split that is not there, and for a folder that `datasets` cannot read.
+    Raises InputError for a missing split, and for a folder that `datasets` cannot read.
     """
     import datasets
 

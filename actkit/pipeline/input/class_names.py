@@ -1,6 +1,7 @@
 """Names of classes: `datasets` stores a label as a number, and its name in the file's metadata.
 
-0 may be called positive. A value of such a column is read as its name, which knows its number.
+A number alone does not tell its meaning: 0 may be named positive. So a value of such a column is read as its name, a
+`ClassName`, which also has the number.
 """
 
 import json
@@ -8,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NamesIn = Callable[[Any], Any]
-"""A value with the numbers of classes in it replaced by their names."""
+"""A function that returns a value with the names of classes in place of their numbers."""
 
 
 class ClassName(str):
@@ -17,14 +18,14 @@ class ClassName(str):
     number: int
 
     def __new__(cls, name: str, number: int) -> "ClassName":
-        """A name with its number."""
+        """Make a name with its number."""
         made = super().__new__(cls, name)
         made.number = number
         return made
 
 
 def of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, NamesIn]:
-    """Column → what names its classes, by the metadata that `datasets` writes into Parquet and Arrow files."""
+    """Column → the function that names its classes, by the metadata that `datasets` writes into files."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError, RecursionError):
@@ -33,7 +34,7 @@ def of_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, NamesIn]:
 
 
 def of_features(features: Any) -> dict[str, NamesIn]:
-    """Column → what names its classes, by a dataset's features as JSON has them."""
+    """Column → the function that names its classes, by a dataset's features as JSON."""
     if not isinstance(features, Mapping):
         return {}
     found = {str(name): _naming(feature) for name, feature in features.items() if name != "_type"}
@@ -62,7 +63,7 @@ def _by_number(names: list[str]) -> NamesIn:
             return [name(item) for item in value]
         if isinstance(value, bool) or not isinstance(value, int):
             return value
-        if value == -1:  # what `datasets` stores where there is no label
+        if value == -1:  # `datasets` stores it where there is no label
             return None
         return ClassName(names[value], value) if 0 <= value < len(names) else value
 
@@ -70,7 +71,7 @@ def _by_number(names: list[str]) -> NamesIn:
 
 
 def _inside(names: Mapping[str, NamesIn]) -> NamesIn | None:
-    """The class names in an object, in each object of a list, and in an object of lists."""
+    """Return a function that names classes in an object, in each object of a list, and in an object of lists."""
 
     def name(value: Any) -> Any:
         if isinstance(value, list):
@@ -81,21 +82,21 @@ def _inside(names: Mapping[str, NamesIn]) -> NamesIn | None:
 
 
 def named(row: Mapping[str, Any], names: Mapping[str, NamesIn]) -> Mapping[str, Any]:
-    """A row, or an object in it, with the names of its classes."""
+    """Return a row, or an object in it, with the names of its classes."""
     return {**row, **{name: naming(row[name]) for name, naming in names.items() if name in row}} if names else row
 
 
 def as_written(row: Mapping[str, Any], names: Mapping[str, NamesIn]) -> Mapping[str, Any]:
-    """A row of a table as its record was written: with the names of classes, and objects with what they had.
+    """Return a row of a table as its record was written: with names of classes, and objects without added nulls.
 
-    In a table all objects of a column have the same fields, null where one did not have it: a tool's description would
-    else have the parameters of all other tools (TRL takes them out likewise).
+    In a table all objects of a column have the same fields, with nulls for those that an object lacked. With them a
+    tool's description would have the parameters of all other tools (TRL removes them likewise).
     """
     return {name: _without_gaps(value) for name, value in named(row, names).items()}
 
 
 def _without_gaps(value: Any) -> Any:
-    if type(value).__name__ == "ndarray":  # as pandas has lists
+    if type(value).__name__ == "ndarray":  # pandas' form of a list
         value = value.tolist()
     if isinstance(value, Mapping):
         return {name: _without_gaps(inner) for name, inner in value.items() if inner is not None}

@@ -1,7 +1,7 @@
 """Stage 1, records, for corpora: the documents of a file, a folder, a glob, or a dataset of the Hugging Face hub.
 
-A text file is one document, or with `by_line` one a line; a record of any other format is one. Records of several
-files are numbered through, in the order of the files' names.
+A text file is one document, or with `by_line` each line is one. In any other format each record is one. Records of
+several files are numbered consecutively, in the order of the files' names.
 """
 
 import json
@@ -28,7 +28,7 @@ def find_corpus(where: str, split: str = "train") -> InputSource:
 
 
 def read_documents(corpus: InputSource, read: ReadSpec | None = None, by_line: bool = False) -> Records:
-    """Every record of `corpus`, numbered through. Raises InputError for what cannot be read at all."""
+    """Read every record of `corpus`, numbered consecutively. Raises InputError for a file that cannot be read."""
     read = read or ReadSpec()
     default = "text" if by_line else "jsonl"
     if not corpus.files:
@@ -37,12 +37,12 @@ def read_documents(corpus: InputSource, read: ReadSpec | None = None, by_line: b
 
 
 def is_document(file: str, by_line: bool) -> bool:
-    """Whether a file is one document as a whole."""
+    """Whether a whole file is one document."""
     return not by_line and file != STDIN and format_of(file) in (None, "text") and not _are_records(file)
 
 
 def _are_records(file: str) -> bool:
-    """Whether a file whose name does not say what it is begins with a record in JSON, as no text does."""
+    """Whether a file whose name tells no format begins with a JSON object that has a usual field."""
     if file == STDIN or format_of(file) is not None:
         return False
     try:
@@ -64,7 +64,7 @@ def _documents(file: str, read: ReadSpec, by_line: bool, default: str) -> Record
 
 
 def _whole(file: str) -> Records:
-    """A text file as one document; its line ends stay as they are, since characters are counted."""
+    """Read a text file as one document; line ends stay as they are, since spans count characters."""
     raw = whole(file)
     if raw is None:
         yield Rejected(0, file, 1, None, too_long())

@@ -1,4 +1,4 @@
-"""CSV and TSV, as a stream of records: each a mapping of column to text."""
+"""Read CSV and TSV as a stream of records, each a mapping of columns to texts."""
 
 import csv
 import io
@@ -16,21 +16,20 @@ from actkit.pipeline.input.packed import DAMAGED
 from actkit.pipeline.input.records import Record, Records, Rejected
 
 SHOWN = 30
-"""Characters of a cell that an error shows."""
+"""Most characters of a cell that an error shows."""
 
 
 def read_delimited(path: str, read: ReadSpec, usual: str) -> Records:
-    """The rows after the header line, or all where `read` names the columns; `usual` is the format's delimiter.
+    """Read the rows after the header line, or all rows if `read` names the columns; `usual` is the format's delimiter.
 
-    Raises InputError for a header that is missing or cannot be used, quotes that do not close, and a line beyond
-    `files.MOST`.
+    Raises InputError for a missing or unusable header, quotes that do not close, and a line longer than `files.MOST`.
     """
     with bytes_of(path) as file:
         yield from rows_of(file, name_of(path), read, usual)
 
 
 def rows_of(file: IO[bytes], name: str, read: ReadSpec, usual: str) -> Records:
-    """The rows of an open file; see `read_delimited`."""
+    """Read the rows of an open file; see `read_delimited`."""
     csv.field_size_limit(opened.MOST)  # the default refuses fields over 128 KiB, which documents are
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     lines = _bounded(text, name)
@@ -53,11 +52,11 @@ def rows_of(file: IO[bytes], name: str, read: ReadSpec, usual: str) -> Records:
             f"{name}:{line_number}: {error}", "check the quotes in the record that begins on this line"
         ) from error
     finally:
-        text.detach()  # the file is closed by whoever opened it, and standard input by nobody
+        text.detach()  # whoever opened the file closes it; standard input stays open
 
 
 def _sampled(lines: Iterator[str]) -> tuple[list[str], Iterator[str]]:
-    """The first lines, and those after them; damage raises its error only after the lines before it."""
+    """Return the first lines, and an iterator over the others; an error of damage comes only after the lines before."""
     sample: list[str] = []
     size = 0
     failed: Exception | None = None
@@ -77,7 +76,7 @@ def _sampled(lines: Iterator[str]) -> tuple[list[str], Iterator[str]]:
 
 
 def _before_header(sample: Sequence[str]) -> int:
-    """How many lines stand before the header: empty ones, and the one that tells Excel the delimiter."""
+    """Return the number of lines before the header: empty lines, and the line that tells Excel the delimiter."""
     number = 0
     while number < len(sample) and (not sample[number].strip("\r\n") or (number == 0 and sample[0].startswith(SEP))):
         number += 1
@@ -87,9 +86,9 @@ def _before_header(sample: Sequence[str]) -> int:
 def _header(
     row: list[str] | None, below: list[list[str]], given: Sequence[str], name: str, line: int
 ) -> tuple[list[str], list[str] | None]:
-    """The names of the columns, and the first row where it is one of data.
+    """Return the names of the columns, and the first row if it is data, as it is where `given` names the columns.
 
-    Raises InputError for none, for damaged ones, for one that is there twice, and for a first line that is data.
+    Raises InputError for a missing header, damaged or repeated names, and a first line that is data.
     """
     if not row:
         raise InputError(f"{name}: there is no header line", "the first line must name the columns")
@@ -112,9 +111,9 @@ def _header(
 
 
 WORDS = 3
-"""Most words of a label; a longer cell beside the longest one is a text too."""
+"""Most words of a label; a longer cell is another text."""
 CLASS = 3
-"""Most characters of the number of a class, or of a grade."""
+"""Most characters of a number that is a class or a grade."""
 
 
 def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list[str]:
@@ -130,9 +129,9 @@ def _given(row: Sequence[str], columns: list[str], name: str, line: int) -> list
 
 
 def _proposed(row: Sequence[str]) -> list[str]:
-    """Names for the columns of a first row: text for the longest cell; label for a number of a class, or a word.
+    """Propose names for the columns of a first row: text for the longest cell, label for a class number or a word.
 
-    A long number, and letters with digits in them, are an id more likely.
+    A long number, or letters with digits, are more likely an id.
     """
     longest = max(range(len(row)), key=lambda number: len(row[number]))
     short = [number for number in range(len(row)) if number != longest]
@@ -146,7 +145,7 @@ def _proposed(row: Sequence[str]) -> list[str]:
 
 
 def _bounded(text: io.TextIOWrapper, name: str) -> Iterator[str]:
-    """The lines of a text, quoted ones in pieces as they stand. Raises InputError for one beyond `MOST`."""
+    """Yield the lines of a text, also those inside quoted fields. Raises InputError for one longer than `MOST`."""
     number = 0
     while line := text.readline(opened.MOST):
         number += 1

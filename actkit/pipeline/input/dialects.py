@@ -1,8 +1,8 @@
-"""The dialect of a delimited file, told from its beginning: delimiter, quotes, whether a header line names columns.
+"""Detect the dialect of a delimited file from its beginning: delimiter, quotes, and whether a header names columns.
 
-Comma, semicolon (Excel in much of Europe), tab and bar; quotes doubled or escaped with a backslash (MySQL, Spark), or
-no quotes at all, as most TSV files have it. The first dialect is taken in which all rows of the sample have as many
-fields.
+Delimiters are comma, semicolon (Excel in much of Europe), tab and bar. Quotes are doubled, or escaped with a backslash
+(MySQL, Spark), or have no meaning, as in most TSV files. The first dialect in which all rows of the sample have equally
+many fields is taken.
 """
 
 import csv
@@ -16,12 +16,12 @@ from typing import Any
 from actkit.pipeline.input.field_names import is_known, is_usual
 
 SAMPLE = 1 << 17
-"""Characters of the beginning that are looked at."""
+"""Characters of the beginning by which the dialect is detected."""
 DELIMITERS = (",", "\t", ";", "|")
 SEP = "sep="
-"""A first line that tells Excel the delimiter."""
+"""The beginning of a first line that tells Excel the delimiter."""
 LONG = 60
-"""Characters from which on a text is no column's name."""
+"""Most characters of a column's name."""
 LABEL_WORDS = frozenset(("positive", "negative", "neutral", "pos", "neg", "true", "false", "yes", "no"))
 """Values of cells in rows without a header; columns seldom have such names."""
 
@@ -36,7 +36,7 @@ class Dialect:
     skip_space: bool = False
 
     def options(self) -> dict[str, Any]:
-        """The options of the csv module's reader; strict, since a quote that is never closed takes in the rest."""
+        """Return the options for csv's reader: strict, since a quote that is never closed would swallow the rest."""
         return {
             "delimiter": self.delimiter,
             "quoting": self.quoting,
@@ -48,9 +48,10 @@ class Dialect:
 
 
 def dialect_of(sample: str, usual: str, whole: bool) -> Dialect:
-    """The dialect of a file that begins with `sample`; its suffix says the `usual` delimiter.
+    """Return the dialect of a file that begins with `sample`; its suffix tells the `usual` delimiter.
 
-    `whole` says that the sample is all of it. Where no dialect fits, it is the usual one, and its reader says why.
+    `whole` says that the sample is the whole file. Where no dialect fits, the usual one is taken, and reading by it
+    raises the error.
     """
     first = sample.partition("\n")[0].strip("\r")
     given = first[len(SEP) :] if first.startswith(SEP) else ""
@@ -64,19 +65,19 @@ def dialect_of(sample: str, usual: str, whole: bool) -> Dialect:
 
 
 def _ways(delimiter: str, usual: str, sample: str) -> list[Dialect]:
-    """The dialects of one delimiter, the most usual first."""
+    """Return the dialects with one delimiter, the most usual first."""
     ways = [Dialect(delimiter)]
     if '\\"' in sample:
         ways.append(Dialect(delimiter, escape="\\"))
     ways.append(Dialect(delimiter, skip_space=True))
-    # Quotes around a whole field of the first line are quotes: a broken one further on does not make text of them all.
+    # Quotes around a whole field of the first line have their meaning, even if a later one is broken.
     fields = sample.lstrip("\r\n").partition("\n")[0].strip("\r").split(delimiter)
     is_quoted = any(len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
     return [*ways, Dialect(delimiter, csv.QUOTE_NONE)] if usual == "\t" and not is_quoted else ways
 
 
 def _width(sample: str, way: Dialect) -> int:
-    """How many fields every row of the sample has; 0 where they differ, or a quote is broken."""
+    """Return the number of fields of every row of the sample; 0 where rows differ, or a quote is broken."""
     rows = csv.reader(io.StringIO(sample, newline=""), **way.options())
     widths: list[int] = []
     try:
@@ -89,22 +90,22 @@ def _width(sample: str, way: Dialect) -> int:
 
 
 SENTENCE, MANY_WORDS = 3, 10
-"""Words of what is no name of a column: with a full stop behind them, and without."""
+"""Fewest words of a cell that is a sentence and no column's name: with a full stop at its end, and without."""
 
 
 def rows_below(sample: str, way: Dialect) -> list[list[str]]:
-    """The rows of a sample after its first, as far as they can be read."""
+    """Return the rows of a sample after its first, as far as they can be read."""
     found: list[list[str]] = []
-    with suppress(csv.Error):  # of a quote that is broken, or open where the sample ends
+    with suppress(csv.Error):  # for a quote that is broken, or open where the sample ends
         found.extend(row for row in csv.reader(io.StringIO(sample, newline=""), **way.options()) if row)
     return found[1:]
 
 
 def is_header(row: Sequence[str], below: Sequence[Sequence[str]] = ()) -> bool:
-    """Whether the first row names columns rather than being one of data, with some of the rows `below` it.
+    """Whether the first row names columns and is not data, judged with some of the rows `below` it.
 
-    A known name alone does not tell: a sentence may have the word answer in it, `positive` may be its label, and
-    `Great answer` is a title where it stands beside the number of a class.
+    A known name alone does not show it: a sentence may have the word answer in it, `positive` may be a label, and
+    `Great answer` next to a class number is a title.
     """
     classed = _has_class(row, below) and any(map(_is_number, row))
     known = [cell for cell in row if (is_usual if classed else is_known)(cell) and not _is_sentence(cell)]
@@ -120,7 +121,7 @@ def is_header(row: Sequence[str], below: Sequence[Sequence[str]] = ()) -> bool:
 
 
 def _has_class(row: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Whether a cell is one of few values of its column: its class, and no name. Headers within a file do not count."""
+    """Whether a cell of the row has one of its column's few values, as a class does. Repeated headers do not count."""
     rows = [other for other in below if len(other) == len(row) and list(other) != list(row)]
     for number, cell in enumerate(row):
         values = Counter(other[number] for other in rows)

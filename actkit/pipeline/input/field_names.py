@@ -1,16 +1,16 @@
-"""Names of fields: dotted paths of those that lie within others, and names by which a header is told from data."""
+"""Names of fields: dotted paths of fields within others, and usual names, by which a header differs from data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 DEEPEST = 6
-"""Parts of a path."""
+"""Most parts of a path."""
 MOST = 200
-"""Paths of one record: an object may have a key for each of a million words."""
+"""Most paths of one record: an object may have a key for each of a million words."""
 WHO, WHAT = ("role", "from", "speaker"), ("content", "value", "text", "utterance", "parts")
-"""Names of who speaks and of what is said, in any form of a message."""
+"""Names of a message's speaker and of its content, in any form of messages."""
 TYPED = ("human", "ai", "system", "tool")
-"""Speakers that are a message's `type`, beside its `content` or beside `data` with it (LangChain)."""
+"""Speakers that a message of LangChain names as its `type`; its `content` is next to that, or within `data`."""
 KNOWN = frozenset(
     (
         "text content document story body sentence sentences review comment title passage input output target source "
@@ -21,7 +21,7 @@ KNOWN = frozenset(
         "premise hypothesis id idx index group question_id message_id comment_id text_id url date author user"
     ).split()
 )
-"""In small letters, `_` for a blank or a hyphen."""
+"""Usual names of fields, in small letters, with `_` for a blank or a hyphen."""
 
 
 def is_message(value: Any) -> bool:
@@ -30,13 +30,13 @@ def is_message(value: Any) -> bool:
 
 
 def is_typed(value: Mapping[Any, Any]) -> bool:
-    """Whether an object is a message as LangChain writes it: `type` and `content`, or these within `data`."""
+    """Whether an object is a message as LangChain writes it: `type`, with `content` next to it or within `data`."""
     held = value.get("data", value)
     return value.get("type") in TYPED and isinstance(held, Mapping) and "content" in held
 
 
 def with_role(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A message of LangChain with `role`, and with calls of tools as OpenAI writes them; any other as it is."""
+    """Give a message of LangChain a `role`, and tool calls as OpenAI writes them; return any other unchanged."""
     if not is_typed(message) or any(message.get(name) is not None for name in WHO):
         return message
     held = message.get("data", message)
@@ -56,9 +56,9 @@ def are_messages(value: Any) -> bool:
 
 
 def leaves(record: Mapping[Any, Any]) -> dict[str, Any]:
-    """Path → value of every field that holds no other fields; a message, and a list of messages, is a value.
+    """Path → value of every field that holds no other fields; a message, or a list of messages, counts as one value.
 
-    Of a list of other objects the paths are those of the first one: objects of a list have the same fields.
+    A list of other objects is represented by its first object, since objects of a list have the same fields.
     """
     found: dict[str, Any] = {}
     for path, value in _leaves(record, "", DEEPEST):
@@ -85,18 +85,18 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_columns(value: Mapping[Any, Any]) -> bool:
-    """Whether an object holds a list for each of its names, as `datasets` writes a list of objects."""
+    """Whether an object holds equally long lists under all its names, as `datasets` writes a list of objects."""
     lists = [cell for cell in value.values() if cell is not None]
     return len(value) > 1 and all(map(_is_list, lists)) and len(set(map(len, lists))) == 1
 
 
 def is_known(name: str) -> bool:
-    """Whether a field has a usual name, or a word of one: `Best Answer` and `answer_1` as well as `answer`."""
+    """Whether a field's name is usual or has a usual word in it: `Best Answer` and `answer_1` as well as `answer`."""
     return is_usual(name) or any(word in KNOWN for word in _plain(name).split("_"))
 
 
 def is_usual(name: str) -> bool:
-    """Whether the whole name of a field is a usual one."""
+    """Whether the whole name of a field is usual."""
     return _plain(name) in KNOWN
 
 

@@ -1,8 +1,7 @@
-"""Stage 1, records: the bytes and lines of one file, with an end to how much of it is held at once.
+"""Stage 1, records: read the bytes and lines of one file in bounded memory.
 
-UTF-16 and UTF-32, which PowerShell and Excel write, are decoded into a stream of UTF-8.
-A compressed file of a few megabytes can hold a line of many gigabytes; whatever is longer than `MOST` is not read into
-memory.
+UTF-16 and UTF-32, which PowerShell and Excel write, are decoded into a stream of UTF-8. A compressed file of a few
+megabytes can hold a line of many gigabytes, so no line longer than `MOST` is read into memory.
 """
 
 import codecs
@@ -26,22 +25,22 @@ MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-"""Byte-order marks; those of UTF-32 begin as those of UTF-16 do."""
+"""Byte-order marks; those of UTF-32 come first, since one of them begins with that of UTF-16."""
 NO_TEXT = b"\xff"
-"""A byte that no UTF-8 has: it stands for what could not be decoded, so that its line is rejected."""
+"""A byte that no UTF-8 has: it stands for text that could not be decoded, so that its line is rejected."""
 LEAST = 32
-"""Fewest bytes that show UTF-16 without a mark: every other byte is zero."""
+"""Fewest bytes by which UTF-16 without a mark is detected: every other byte is zero."""
 STDIN = "-"
 MOST = 1 << 26
-"""Bytes, or characters, of one record; a longer one is no record but a damaged or hostile file."""
+"""Most bytes, or characters, of one record; a longer one comes from a damaged or hostile file."""
 BLOCK = 1 << 20
-"""Bytes read at a time of what is passed over."""
+"""Bytes read at a time while the rest of a long line is skipped."""
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 """A token of the Hugging Face hub."""
 
 
 def encoding_of(start: bytes) -> str | None:
-    """The encoding that a file's beginning tells, where that is not UTF-8."""
+    """Return the encoding by a file's beginning; None for UTF-8."""
     marked = next((codec for mark, codec in MARKS if start.startswith(mark)), None)
     if marked is not None or len(start) < LEAST or len(start) % 2:
         return marked
@@ -52,7 +51,7 @@ def encoding_of(start: bytes) -> str | None:
 
 
 def as_utf_8(file: IO[bytes], codec: str) -> IO[bytes]:
-    """The same text in UTF-8; its byte-order mark stays, as that of UTF-8."""
+    """Return a stream of the same text in UTF-8; its byte-order mark becomes that of UTF-8."""
     decoder = codecs.getincrementaldecoder(codec)("surrogatepass")
     ended = False
 
@@ -65,7 +64,7 @@ def as_utf_8(file: IO[bytes], codec: str) -> IO[bytes]:
             try:
                 text = decoder.decode(data, final=ended)
             except UnicodeDecodeError:
-                ended = True  # where the next character begins is not known any more
+                ended = True  # nobody knows where the next character begins
                 return NO_TEXT
         return text.encode("utf-8", "surrogatepass")
 
@@ -73,22 +72,22 @@ def as_utf_8(file: IO[bytes], codec: str) -> IO[bytes]:
 
 
 def name_of(path: str) -> str:
-    """The name of a file in tables and errors."""
+    """Return the name of a file for tables and errors."""
     return "<stdin>" if path == STDIN else public(path)
 
 
 def shown(text: str) -> str:
-    """A name that was given and leads to no file, or an error's text: what may be a secret in it is left out."""
+    """Return a name or an error's text for messages, without possible secrets in it."""
     return TOKEN.sub("***", publicly(text))
 
 
 def too_long() -> str:
-    """The reason for which a record beyond `MOST` is rejected."""
+    """Return the reason for rejecting a record longer than `MOST`."""
     return f"longer than {MOST:,} bytes"
 
 
 def check_name(path: str) -> None:
-    """Raise InputError for a name that is no text: no table could say where its records come from."""
+    """Raise InputError for a name that is not valid text: no table could store it as a source."""
     try:
         path.encode()
     except UnicodeEncodeError as error:
@@ -98,10 +97,10 @@ def check_name(path: str) -> None:
 
 @contextmanager
 def bytes_of(path: str) -> Iterator[IO[bytes]]:
-    """The unpacked bytes of a file or of standard input, UTF-8 where they were UTF-16.
+    """Yield the unpacked bytes of a file or of standard input, with UTF-16 and UTF-32 decoded into UTF-8.
 
-    `path` may name a file inside a zip archive, or one of the hub. Raises InputError for what cannot be opened or
-    unpacked to its end, and for bytes that are known to be no text.
+    `path` may name a file in a zip archive, in a store or on the hub. Raises InputError for a file that cannot be
+    opened, or unpacked to its end, and for bytes that are known to be no text.
     """
     check_name(path)
     name, packing = name_of(path), None
@@ -142,9 +141,9 @@ def _raw(path: str) -> Iterator[IO[bytes]]:
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[int, str, str | None]]:
-    """The number, the text and the fault of every line; the text of a line with a fault is empty.
+    """Yield the number, the text and the fault of every line; a line with a fault has empty text.
 
-    A line ends with a line feed; in a file without any, as classic Mac programs and Excel write it, with a return.
+    A line ends with a line feed. In a file without any, as classic Mac programs and Excel write it, a return ends it.
     """
     for number, raw in enumerate(_raw_lines(file), 1):
         if len(raw) >= MOST and not raw.endswith(b"\n"):
@@ -170,12 +169,12 @@ def _raw_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def can_be_opened_again(path: str) -> bool:
-    """Whether a second look at the file starts at its beginning: not so standard input and pipes."""
+    """Whether a file can be read again from its beginning, unlike standard input and pipes."""
     return path != STDIN and (scheme_of(path) is not None or inside(path) is not None or Path(path).is_file())
 
 
 def whole(path: str) -> bytes | None:
-    """All bytes of a file; None where there are more than `MOST`."""
+    """Return all bytes of a file; None where there are more than `MOST`."""
     with bytes_of(path) as file:
         found = file.read(MOST + 1)
     return found if len(found) <= MOST else None

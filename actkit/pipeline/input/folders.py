@@ -1,4 +1,4 @@
-"""The files below a folder, less hidden ones and runs; links that lead nowhere and closed folders are errors."""
+"""List the files below a folder, without hidden files and runs; broken links and unreadable folders are errors."""
 
 import errno
 import os
@@ -11,28 +11,28 @@ from actkit.runs.paths import is_run, is_unfinished_run
 
 
 def below(folder: Path) -> list[Path]:
-    """The files and folders below one. Raises InputError for one that cannot be listed: `rglob` passes over it."""
+    """List the files and folders below a folder. Raises InputError for an unreadable folder, which `rglob` skips."""
     found = [file for file in folder.rglob("*") if not hidden(file.relative_to(folder))]
     check_open((folder, *found))
     return found
 
 
 def check_open(paths: Iterable[Path]) -> None:
-    """Raise InputError for a folder that may not be looked into."""
+    """Raise InputError for a folder that this user may not list."""
     for path in paths:
         if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
             raise closed(str(path))
 
 
 def closed(where: str) -> InputError:
-    """The error for a folder that may not be looked into."""
+    """Make the error for a folder that this user may not list."""
     return InputError(
         f"{shown(where)}: permission denied", "check that the folder can be read, and those that it is in"
     )
 
 
 def check_links(paths: Iterable[Path]) -> None:
-    """Raise InputError for a link that leads nowhere: in a cleared cache one may stand for a file of many."""
+    """Raise InputError for a broken link: in a cleared cache it may stand for one file of many."""
     for path in paths:
         if path.is_symlink() and not path.exists():
             try:
@@ -44,14 +44,14 @@ def check_links(paths: Iterable[Path]) -> None:
 
 
 def hidden(path: Path) -> bool:
-    """Whether a file, or a folder that it lies in, has a name that begins with a dot."""
+    """Whether the name of a file, or of a folder in its path, begins with a dot."""
     return any(part.startswith(".") for part in path.parts)
 
 
 def outside_runs(files: Iterable[Path], root: Path) -> list[Path]:
-    """The files that are in no run of actkit's below `root`: a corpus must not grow by what was made of it.
+    """Return the files that are in no run below `root`: a corpus must not include runs that were made of it.
 
-    Raises InputError for a name that is no text.
+    Raises InputError for a name that is not valid text.
     """
     runs: dict[Path, bool] = {}
     kept = []

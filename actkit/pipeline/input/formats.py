@@ -1,4 +1,4 @@
-"""The formats of input files, as a table: one entry adds a reader, its suffixes, its counting, its place in helps."""
+"""The formats of input files, as a table: an entry adds a reader, its suffixes, its counting, its place in helps."""
 
 import io
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from actkit.pipeline.input.records import Records
 from actkit.remote.url import file_name
 
 SAMPLE = 1 << 20
-"""Bytes at the beginning of a file that the number of its lines is estimated from."""
+"""Bytes at the beginning of a file from which the number of its records is estimated."""
 
 
 def count_lines(path: Path) -> int | None:
-    """About how many lines a file has, by its size and its first lines; None for an empty one."""
+    """Estimate the number of a file's lines by its size and its first lines; None for an empty file."""
     head, share = _head(path)
     end = b"\n" if b"\n" in head else b"\r"
     lines = head.count(end) + (share == 1 and not head.endswith(end))
@@ -30,7 +30,7 @@ def count_lines(path: Path) -> int | None:
 
 
 def count_elements(path: Path) -> int | None:
-    """About how many elements an array in JSON has, likewise; None for anything else."""
+    """Estimate the number of elements of a JSON array likewise; None for any other file."""
     head, share = _head(path)
     if not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
         return None
@@ -42,7 +42,7 @@ def count_elements(path: Path) -> int | None:
 
 
 def _head(path: Path) -> tuple[bytes, float]:
-    """The first bytes of a file, unpacked, and which share of it they are."""
+    """Return the first bytes of a file, unpacked, and their share of the file."""
     with path.open("rb") as raw:
         packing = packed.packing_of(str(path), raw.read(packed.LOOK))
         raw.seek(0)
@@ -61,7 +61,7 @@ class Format:
     suffixes: tuple[str, ...]
     read: Callable[[str, ReadSpec], Records]
     count: Callable[[Path], int | None] = count_lines
-    """The estimated number of records, where it needs no reading; may raise pyarrow's errors."""
+    """Estimate the number of records without reading them all; may raise pyarrow's errors."""
 
 
 FORMATS = (
@@ -88,12 +88,12 @@ SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 
 
 def format_called(name: str) -> Format:
-    """The entry of a format's name."""
+    """Return the format with a name."""
     return next(form for form in FORMATS if form.name == name)
 
 
 def format_of(path: str) -> str | None:
-    """The format that a file's name says, its packing left aside; None for an unknown one."""
+    """Return the format by a file's suffix, ignoring that of a packing; None for an unknown suffix."""
     suffixes = [suffix.lower() for suffix in Path(file_name(path)).suffixes]
     last = next((suffix for suffix in reversed(suffixes) if suffix not in packed.SUFFIXES), "")
     return next((form.name for form in FORMATS if last in form.suffixes), None)

@@ -1,4 +1,4 @@
-"""Stage 1, records: a dataset of the Hugging Face hub, streamed, or a local folder that is laid out as one."""
+"""Stage 1, records: stream a dataset of the Hugging Face hub, or read a local folder that is laid out as one."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from actkit.remote.hub_reach import is_reachable
 ID = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<configuration>[\w.-]+))?")
 """`owner/name`, `owner/name:configuration`, `owner/name@revision:configuration`."""
 CARD = re.compile(r"\A---\s.*?^(configs|dataset_info)\s*:", re.DOTALL | re.MULTILINE)
-"""A dataset's card that says which files are which split, or what their columns are."""
+"""The beginning of a dataset's card that lists files by split, or the columns."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class HubRows:
 
 
 def is_dataset_id(where: str) -> bool:
-    """Whether a text can be the id of a dataset on the hub."""
+    """Whether a text has the form of a dataset's id on the hub."""
     found = ID.fullmatch(where)
     return found is not None and is_hub_id(found["name"])
 
 
 def has_card(folder: Path) -> bool:
-    """Whether a folder is laid out as a dataset's repository, whose card says what is what."""
+    """Whether a folder is laid out as a dataset's repository, with a card that describes its files."""
     card = folder / "README.md"
     try:
         with card.open(encoding="utf-8", errors="replace") as file:
@@ -48,10 +48,10 @@ def has_card(folder: Path) -> bool:
 
 
 def rows_of(dataset: str, split: str) -> HubRows:
-    """The rows of one split of a dataset's id, or of a folder laid out as a dataset's repository.
+    """Return the rows of one split of a dataset on the hub, or of a folder laid out as a dataset's repository.
 
-    Nothing is downloaded that is not read. Raises InputError where there is no such thing, or the hub cannot be
-    reached.
+    Only rows that are read are downloaded. Raises InputError where there is no such dataset or split, or the hub cannot
+    be reached.
     """
     import datasets
 
@@ -73,7 +73,7 @@ def rows_of(dataset: str, split: str) -> HubRows:
 
 
 def _parts(dataset: str) -> tuple[str, str | None, str | None]:
-    """Name or folder, revision and configuration."""
+    """Divide it into name or folder, revision and configuration."""
     folder, _, configuration = dataset.rpartition(":")
     if Path(dataset).is_dir():
         return dataset, None, None
@@ -86,7 +86,7 @@ def _parts(dataset: str) -> tuple[str, str | None, str | None]:
 
 @contextmanager
 def explained(dataset: str) -> Iterator[None]:
-    """Raise InputError, a sentence and a hint, for any error of looking a dataset up or reading it."""
+    """Context manager: turn any error of looking up or reading a dataset into an InputError with a hint."""
     try:
         yield
     except InputError:

@@ -1,6 +1,6 @@
-"""Files of a dataset on the Hugging Face hub, by paths such as `hf://datasets/owner/name/data/train.jsonl`.
+"""Read files of a dataset on the Hugging Face hub, by paths such as `hf://datasets/owner/name/data/train.jsonl`.
 
-They are streamed. Where the hub is switched off (`HF_HUB_OFFLINE`), they are looked for in its local cache.
+Files are streamed. Where the hub is switched off (`HF_HUB_OFFLINE`), they are read from its local cache.
 """
 
 import glob
@@ -26,7 +26,7 @@ HINT = "such as hf://datasets/owner/name, or hf://datasets/owner/name/data/train
 
 @dataclass(frozen=True)
 class HubPath:
-    """A dataset's repository on the hub, and where in it."""
+    """A dataset's repository on the hub, and a path in it."""
 
     repo: str
     revision: str | None
@@ -34,12 +34,12 @@ class HubPath:
     """A file, a folder or a pattern; empty for the whole dataset."""
 
     def named(self, inside: str) -> str:
-        """The path of another file of the repository."""
+        """Return the path of another file of the repository."""
         return f"{HUB}datasets/{self.repo}{f'@{self.revision}' if self.revision else ''}/{inside}"
 
 
 def from_url(where: str) -> str:
-    """The `hf://` path of a page or file of a dataset on the hub's site; anything else as it is."""
+    """Return the `hf://` path for the URL of a dataset's page or file on the hub; any other name unchanged."""
     found = URL.fullmatch(where)
     if found is None:
         return where
@@ -49,7 +49,7 @@ def from_url(where: str) -> str:
 
 
 def parsed(path: str) -> HubPath:
-    """The parts of an `hf://` path. Raises InputError for one that names no dataset."""
+    """Parse an `hf://` path. Raises InputError for one that names no dataset."""
     found = PATH.fullmatch(path)
     if found is None:
         raise InputError(f"{path}: names no dataset of the hub", HINT)
@@ -57,7 +57,7 @@ def parsed(path: str) -> HubPath:
 
 
 def files_in(where: HubPath) -> list[str]:
-    """The paths of the files that a pattern or a folder of a repository means, sorted; of a file, its own."""
+    """List the files of a repository that a pattern matches or a folder holds, sorted; for a file, the file itself."""
     if _offline():
         root = cached(where)
         found = [Path(path) for path in glob.glob(str(root / where.inside), recursive=True)]  # noqa: PTH207 - as given
@@ -81,9 +81,9 @@ def _listed(where: HubPath) -> list[str]:
 
 @contextmanager
 def hub_bytes(path: str) -> Iterator[IO[bytes]]:
-    """The bytes of one file, streamed; out of the local cache where the hub is switched off.
+    """Yield the bytes of one file, streamed; from the local cache where the hub is switched off.
 
-    Raises InputError where there is none, or the hub cannot be reached.
+    Raises InputError where there is no such file, or the hub cannot be reached.
     """
     where = parsed(path)
     if _offline():
@@ -97,7 +97,7 @@ def hub_bytes(path: str) -> Iterator[IO[bytes]]:
 
 
 def cached(where: HubPath) -> Path:
-    """The folder of the local cache that holds the dataset. Raises InputError where it is not there."""
+    """Return the dataset's folder in the local cache. Raises InputError where the cache lacks it."""
     import huggingface_hub
 
     try:

@@ -1,6 +1,6 @@
-"""JSON files: an array, values one after another, or one object that holds all records.
+"""Read JSON files: an array, values one after another, or one object that holds all records.
 
-Never more than one record is in memory. The first object of a file tells its shape: a record, or all records in one.
+No more than one record is in memory at a time. The first object of a file shows its shape: a record, or all records.
 
 {"data": [ … ]}                           a wrapper, under one of `WRAPPERS`, or by split: {"train": [ … ], …}
 {"schema": …, "data": [ … ]}              pandas `to_json(orient="table")`: a wrapper
@@ -28,23 +28,23 @@ WRAPPERS = ("data", "rows", "records", "examples", "instances", "items", "sample
 MESSAGES = ("role", "from", "content", "value")
 """Fields that mark the elements of an array as the messages of one record."""
 MOST_COLUMNS = 64
-"""Each column is read by a stream of its own, so the file is read about half as many times."""
+"""Most columns; each is read by its own stream, so the file is read about half as many times as it has columns."""
 AS_ROWS = "write rows: df.to_json(FILE, orient='records', lines=True)"
 
 
 @dataclass(frozen=True)
 class JsonShape:
-    """The place of the records in a file of JSON; `keys` are those of the object that hold them."""
+    """Where the records stand in a JSON file; `keys` are the object's keys that hold them."""
 
     kind: Kind = "values"
     keys: tuple[str, ...] = ()
 
 
 def shape_of(path: str, split: str) -> JsonShape:
-    """The shape of a file by its first object; `split` chooses where a wrapper has records by split.
+    """Return the shape of a file by its first object; `split` chooses among records by split.
 
-    A file that is damaged holds values, one after another: whoever reads them says what is wrong, and where.
-    Raises InputError for a split that is not there.
+    A damaged file is taken for values one after another, so that reading them raises the error, with its line. Raises
+    InputError for a missing split.
     """
     try:
         with bytes_of(path) as file:
@@ -59,7 +59,7 @@ def shape_of(path: str, split: str) -> JsonShape:
 
 
 def _shape(stream: JsonStream, split: str) -> JsonShape:
-    """The shape of the object that begins here; it is read no further than needed."""
+    """Return the shape of the object that begins here, reading no further than needed."""
     splits: list[str] = []
     lengths: dict[str, int] = {}
     others = 0
@@ -79,7 +79,7 @@ def _shape(stream: JsonStream, split: str) -> JsonShape:
                 splits.append(key)
             elif second == "{":
                 names = list(stream.keys())
-                if "variations" in names:  # a document of results, whose records lie deeper
+                if "variations" in names:  # a document of results has its records further inside
                     return JsonShape()
                 is_record = is_known(key) or any(name in MESSAGES for name in names)
                 if is_record or sum(map(is_known, names)) > 1:
@@ -99,7 +99,7 @@ def _shape(stream: JsonStream, split: str) -> JsonShape:
 
 
 def _rows_or_columns(stream: JsonStream, key: str) -> JsonShape | None:
-    """Of an object in the object: whether numbers stand on its outside or its inside; None reads past it."""
+    """Tell rows by number from columns by number, for the member `key`; for any other object read past it: None."""
     inner = stream.members()
     name = next(inner, None)
     if name is None:
@@ -115,20 +115,20 @@ def _rows_or_columns(stream: JsonStream, key: str) -> JsonShape | None:
 
 
 def read_json(path: str, read: ReadSpec) -> Records:
-    """The records of a JSON file. Raises InputError where it is broken: what follows cannot be told apart."""
+    """Read the records of a JSON file. Raises InputError where it is broken: no later record can be found."""
     shape = shape_of(path, read.split) if can_be_opened_again(path) else JsonShape()
     with closing(_items(path, shape)) as items:
         yield from numbered(items, name_of(path))
 
 
 def numbered(items: Iterable[Item], name: str) -> Records:
-    """The records of the items, numbered; one with a fault is rejected."""
+    """Yield the items as numbered records; an item with a fault is rejected."""
     for index, (line, value, fault) in enumerate(items):
         yield Record(index, name, line, value) if fault is None else Rejected(index, name, line, None, fault)
 
 
 def read_array(file: IO[bytes], name: str) -> Iterator[Item]:
-    """The elements of an array, or values one after another."""
+    """Yield the elements of an array, or values one after another."""
     stream = JsonStream(file, name)
     closing_bracket = "]" if stream.skip("[") else ""
     while not stream.at_end(closing_bracket):
@@ -166,14 +166,14 @@ def _wrapped(stream: JsonStream, wrapper: str) -> Iterator[Item]:
 
 
 def _unwrapped(item: Item) -> Item:
-    """A row out of the envelope in which the hub's API for rows has it."""
+    """Take a row out of the object in which the hub's API for rows puts it; return any other item unchanged."""
     line, value, fault = item
     enveloped = isinstance(value, dict) and "row_idx" in value and isinstance(value.get("row"), dict)
     return (line, value["row"], fault) if enveloped else item
 
 
 def _table(stream: JsonStream, rows: str, name: str) -> Iterator[Item]:
-    """Rows as lists, after the names of their columns."""
+    """Yield the rows of a file that has the names of columns and then each row as a list."""
     columns: list[Any] = []
     for key in stream.members():
         if key == rows:
@@ -190,9 +190,9 @@ def _table(stream: JsonStream, rows: str, name: str) -> Iterator[Item]:
 
 
 def _columns(path: str, shape: JsonShape) -> Iterator[Item]:
-    """Rows out of columns that stand one after another, each read by a stream of its own."""
+    """Yield rows from columns that stand one after another; each column is read by its own stream."""
     names = list(shape.keys)
-    if not names:  # pandas' columns of rows by number, of which `shape_of` read the first alone
+    if not names:  # columns of rows by number (pandas): `shape_of` has read only the first key
         with bytes_of(path) as file:
             names = list(JsonStream(file, name_of(path)).keys())
     if len(names) > MOST_COLUMNS:
@@ -212,7 +212,7 @@ def _columns(path: str, shape: JsonShape) -> Iterator[Item]:
 
 
 def _column(path: str, name: str) -> Generator[tuple[str, int, Any, str | None], None, None]:
-    """Index, line, value and fault of each cell of one column."""
+    """Yield index, line, value and fault of each cell of one column."""
     with bytes_of(path) as file:
         stream = JsonStream(file, name_of(path))
         for key in stream.members():

@@ -1,4 +1,4 @@
-"""JSON values one after another out of a file that may be larger than memory."""
+"""Read JSON values one after another from a file that may be larger than memory."""
 
 import codecs
 import json
@@ -15,17 +15,17 @@ from actkit.pipeline.input.packed import DAMAGED
 Item = tuple[int, Any, str | None]
 """The line on which a value begins, the value, and its fault, if it has one."""
 PIECE = 1 << 16
-"""Bytes read at a time to begin with."""
+"""Bytes read at first; a long value is read in ever larger pieces."""
 SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def broken(text: str) -> bool:
-    """Whether bytes that are not UTF-8 were read into `text`, as surrogateescape marks them."""
+    """Whether `text` has bytes that are not UTF-8, as surrogateescape marks them."""
     return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)
 
 
 class JsonStream:
-    """A JSON text read piece by piece, with the number of the line that it has reached."""
+    """Reads a JSON text piece by piece; `line` is the number of the line reached."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file, self._name = file, name
@@ -44,14 +44,14 @@ class JsonStream:
         return found
 
     def next_character(self) -> str:
-        """The next character that is no white space, which stays to be read; empty at the end."""
+        """Return the next character that is not white space, without reading past it; empty at the end."""
         self._pass_space()
         return self._buffer[self._at : self._at + 1]
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that begins here; the caller reads the value of each before it takes the next.
+        """Yield the keys of the object that begins here; the caller reads the value of each before it takes the next.
 
-        Raises InputError where no object is written here.
+        Raises InputError where no object begins here, or it is broken.
         """
         if not self.skip("{"):
             raise self._broken("no object begins here")
@@ -65,13 +65,13 @@ class JsonStream:
                 raise self._broken("the object is never closed")
 
     def keys(self) -> Iterator[str]:
-        """The keys of the object that begins here, which is read to its end."""
+        """Yield the keys of the object that begins here, and read it to its end."""
         for key in self.members():
             yield key
             self.pass_value()
 
     def elements(self) -> Iterator[Item]:
-        """The elements of the array that begins here. Raises InputError where it is no array, or is never closed."""
+        """Yield the elements of the array that begins here. Raises InputError for no array, or one that is broken."""
         if not self.skip("["):
             raise self._broken("no array begins here")
         while not self.at_end(closing="]"):
@@ -81,7 +81,7 @@ class JsonStream:
         self.skip("]")
 
     def pass_value(self, depth: int = 0) -> None:
-        """Read past the next value, of whose arrays and objects no more than one element is held at once."""
+        """Read past the next value, with no more than one element of its arrays and objects in memory."""
         first = self.next_character()
         if depth > DEEPEST:
             raise self._broken("nested too deeply")
@@ -95,7 +95,7 @@ class JsonStream:
             self.value()
 
     def pass_elements(self, depth: int = 0) -> int:
-        """Read past what is left of an array whose beginning was read; how many elements that were."""
+        """Read past the rest of an array whose bracket was read; return the number of elements passed."""
         count = 0
         while not self.at_end(closing="]"):
             self.pass_value(depth + 1)
@@ -111,7 +111,7 @@ class JsonStream:
         return self._error(f"not JSON ({why})", "the file may be damaged")
 
     def at_end(self, closing: str) -> bool:
-        """Whether the array or the text ends here; an array that is never closed raises InputError."""
+        """Whether the array or the text ends here. Raises InputError for an array that is never closed."""
         self._pass_space()
         if self._at < len(self._buffer):
             return bool(closing) and self._buffer[self._at] == closing
@@ -120,19 +120,19 @@ class JsonStream:
         return True
 
     def check_end(self, of: str) -> None:
-        """Raise InputError when anything follows an array or object, which would be lost in silence."""
+        """Raise InputError when anything follows an array or object: it would be lost in silence."""
         if not self.at_end(closing=""):
             raise self._error(f"there is more after the end of the {of}", "put it into one array")
 
     def item(self) -> Item:
-        """The next value with its line, where white space before it was passed; see `value`."""
+        """Return the next value with its line; white space before it must have been passed. See `value`."""
         line = self.line
         return line, *self.value()
 
     def value(self) -> tuple[Any, str | None]:
-        """The next value, read on until it is whole, and its fault, if it has one.
+        """Read the next value to its end; return it and its fault, if it has one.
 
-        Raises InputError where it is no JSON: then nobody can tell where the next value begins.
+        Raises InputError where it is not JSON: then nobody can tell where the next value begins.
         """
         while True:
             try:
@@ -144,7 +144,7 @@ class JsonStream:
                     why = f"not JSON ({short(error)})"
                     raise self._error(why, "the element that begins on this line is broken") from error
                 continue
-            # A number that ends near the end of the buffer may go on: of `1.5` or `1e+5`, `1.` and `1e+` read as 1.
+            # A number that ends near the end of the buffer may continue: parts of `1.5` and `1e+5` read as 1.
             may_go_on = isinstance(value, (int, float)) and end >= len(self._buffer) - 2
             if may_go_on and self._more():
                 continue
@@ -156,7 +156,7 @@ class JsonStream:
             return value, fault
 
     def _may_be_cut(self, error: ValueError) -> bool:
-        """Whether the value may be no worse than not yet read to its end; if not, reading on would be for nothing."""
+        """Whether the error may come only from a value that is not read to its end; if not, reading on is useless."""
         if not isinstance(error, json.JSONDecodeError):
             return False
         # Half a word, number or pair of \u escapes is found at most 12 characters before the end of the buffer.
@@ -181,14 +181,14 @@ class JsonStream:
         if piece and not self._begun:
             self._begun = True
             piece = piece.removeprefix("\ufeff")
-        # Ever larger pieces: one huge value is then decoded a few times, not once a piece.
+        # Ever larger pieces: a huge value is then decoded a few times, not once a piece.
         self._piece = min(self._piece * 2, 1 << 26)
         self._buffer = self._buffer[self._at :] + piece
         self._at = 0
         return True
 
     def _read(self) -> bytes:
-        """The next bytes; the intact part of a damaged file comes first, and its error after it."""
+        """Return the next bytes; for a damaged file, first the intact part, then raise the error."""
         if self._failed is not None:
             raise self._failed
         parts: list[bytes] = []

@@ -1,35 +1,35 @@
-"""Decode a JSON value of a text, and name the fault that makes it useless: a key given twice, or too deep nesting."""
+"""Decode a JSON value, and name the fault that makes it unusable: a key given twice, or too deep nesting."""
 
 import json
 import re
 from typing import Any
 
 DEEPEST = 100
-"""Levels of nesting in a record: the program's own calls have to fit on the stack beside them."""
+"""Most levels of nesting in a record: the program's own calls must fit on the stack too."""
 
 
 def short(error: Exception) -> str:
-    """The message of a JSON error, without its position."""
+    """Return the message of a JSON error without its position."""
     return (
         "nested too deeply" if isinstance(error, RecursionError) else re.split(": line |; use sys", str(error))[0][:200]
     )
 
 
 class JsonValues:
-    """A decoder of JSON values that gives the fault of each beside it; None for a value that can be used."""
+    """Decodes JSON values, and returns with each its fault; None for a usable value."""
 
     def __init__(self) -> None:
         self._twice: str | None = None
         self._decoder = json.JSONDecoder(object_pairs_hook=self._object)
 
     def whole(self, text: str) -> tuple[Any, str | None]:
-        """The one value of a text, and its fault. Raises ValueError or RecursionError where it is no JSON."""
+        """Decode the one value of a text; return it and its fault. Raises ValueError or RecursionError for no JSON."""
         self._twice = None
         value = self._decoder.decode(text)
         return value, self._fault(value, text, 0, len(text))
 
     def at(self, text: str, begin: int) -> tuple[Any, int, str | None]:
-        """The value that begins at `begin`, where it ends, and its fault. Raises as `whole`."""
+        """Decode the value at `begin`; return it, its end and its fault. Raises as `whole`."""
         self._twice = None
         value, end = self._decoder.raw_decode(text, begin)
         return value, end, self._fault(value, text, begin, end)
@@ -49,7 +49,7 @@ class JsonValues:
 
 
 def _depth(value: Any) -> int:
-    """Levels of lists and objects, counted without a call for each."""
+    """Return the levels of lists and objects, counted without recursion."""
     level, depth = [value], 0
     while level := [value for value in level if isinstance(value, (list, dict))]:
         depth += 1

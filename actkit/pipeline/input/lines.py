@@ -1,4 +1,4 @@
-"""Lines of text, and JSONL: one record a line."""
+"""Read lines of text, and JSONL: one record a line."""
 
 import json
 import re
@@ -16,31 +16,31 @@ from actkit.pipeline.input.packed import beginning
 from actkit.pipeline.input.records import Record, Records, Rejected
 
 DOCUMENT = re.compile(rb"""\s*(\[\s*[\n\r]\s*[{"[]|\{\s*[\n\r]\s+"[^"\n]*"\s*:|\[\s*\{[^\n\r]*\},[ \t]*[\n\r]\s*\{)""")
-"""A bracket alone, and then an element; a brace alone, and then a field; or elements of an array, a line each."""
+"""The beginning of JSON over several lines: a bracket or brace alone on its line, or an array, an element a line."""
 MARKS = "\ufeff\x1e"
-"""Characters before a line that are none of it: of files that were joined, and of RFC 7464."""
+"""Characters that may precede a line and are no part of it: marks of joined files, and of RFC 7464."""
 
 
 def read_lines(path: str, _read: ReadSpec) -> Records:
-    """Each line of a text; an empty one is rejected."""
+    """Read each line of a text; an empty line is rejected."""
     with bytes_of(path) as file:
         yield from lines_of_text(file, name_of(path))
 
 
 def read_jsonl(path: str, _read: ReadSpec) -> Records:
-    """The JSON value of each line; or of a whole document of JSON, where the file is one under this name."""
+    """Read the JSON value of each line, or the values of a JSON document that has the suffix of JSONL."""
     with bytes_of(path) as file:
         yield from jsonl_of(file, name_of(path))
 
 
 def jsonl_of(file: IO[bytes], name: str) -> Records:
-    """The JSON values of an open file; see `read_jsonl`."""
+    """Read the JSON values of an open file; see `read_jsonl`."""
     is_whole = is_document(beginning(file))
     yield from numbered(read_array(file, name), name) if is_whole else spread(as_json(lines_of_text(file, name)))
 
 
 def spread(records: Records) -> Records:
-    """The records; of a line that stands alone, and is an array of objects, its elements."""
+    """Yield the records; if the only line is an array of objects, yield its elements."""
     first = [*islice(records, 1)]
     lists = [record for record in first if isinstance(record, Record) and _are_records(record.value)]
     more = [*islice(records, 1)] if lists else []
@@ -56,7 +56,7 @@ def _are_records(values: Any) -> bool:
 
 
 def lines_of_text(file: IO[bytes], name: str) -> Records:
-    """Each line of an open file; an empty one is rejected."""
+    """Read each line of an open file; an empty line is rejected."""
     for index, (number, line, fault) in enumerate(lines_of(file)):
         if fault is not None:
             yield Rejected(index, name, number, None, fault)
@@ -67,12 +67,12 @@ def lines_of_text(file: IO[bytes], name: str) -> Records:
 
 
 def is_document(start: bytes) -> bool:
-    """Whether a file begins as JSON that goes on over several lines."""
+    """Whether a file begins as JSON over several lines."""
     return DOCUMENT.match(start.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
 def as_json(lines: Records) -> Records:
-    """Lines of text as one JSON value each; records that are no lines, of other files, are values already."""
+    """Decode each line of text as one JSON value; records of other formats, already values, stay as they are."""
     values = JsonValues()
     for line in lines:
         if isinstance(line, Rejected) or not isinstance(line.value, str):
@@ -90,7 +90,7 @@ def as_json(lines: Records) -> Records:
 
 
 def _why_not(line: str) -> str | None:
-    """What a line is that is nearly JSON; None for any other."""
+    """Say how a line that is almost JSON differs from it; None for any other line."""
     if line.lstrip().startswith("{'"):
         return ", but an object that Python printed"
     if line.lstrip().lower().startswith(("<!doctype html", "<html")):

@@ -1,7 +1,7 @@
-"""Compressed files, unpacked as a stream: told by their name, or by how they begin.
+"""Unpack compressed files as a stream; their name or their first bytes show the packing.
 
 One entry of `PACKINGS` adds a packing. A file that begins as one of `BINARY` is refused: its lines are noise, of which
-1 in 300 is valid UTF-8 by chance and would be run as a prompt. So is a pointer of Git LFS, which is text.
+1 in 300 is valid UTF-8 by chance and would be run as a prompt. A pointer of Git LFS, which is text, is refused too.
 """
 
 import bz2
@@ -32,7 +32,7 @@ class Packing:
     begins: bytes
     unpack: Callable[[IO[bytes]], IO[bytes]]
     program: str
-    """The program that unpacks it on the command line."""
+    """The program that unpacks such files on the command line."""
 
 
 def _xz(file: IO[bytes]) -> IO[bytes]:
@@ -40,7 +40,7 @@ def _xz(file: IO[bytes]) -> IO[bytes]:
 
 
 def _of_arrow(file: IO[bytes], codec: str) -> IO[bytes]:
-    """Unpack with Arrow's decompressor; it reads several frames, and says so where the last is cut off."""
+    """Unpack with Arrow's decompressor; it reads several frames, and raises an error where the last is cut off."""
     import pyarrow as pa
 
     stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
@@ -62,7 +62,7 @@ class _Pieces(io.RawIOBase):
 
 
 def buffered(piece: Callable[[], bytes]) -> IO[bytes]:
-    """The stream of the bytes that `piece` gives piece by piece, and an empty one at the end."""
+    """Make a stream of the bytes that `piece` returns call by call; at the end it returns none."""
     return cast("IO[bytes]", io.BufferedReader(cast("Any", _Pieces(piece)), PIECE))
 
 
@@ -77,18 +77,18 @@ PACKINGS = (
 )
 SUFFIXES = tuple(suffix for packing in PACKINGS for suffix in packing.suffixes)
 SHOWN = ", ".join(packing.suffixes[0] for packing in PACKINGS)
-"""For a help text: the packings' usual suffixes."""
+"""The packings' usual suffixes, for a help text."""
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
-"""Errors that unpackers raise for damaged data, beside an OSError without a number."""
+"""Errors that unpackers raise for damaged data, besides an OSError without a number."""
 BZIP2 = 10
-"""How many bytes of a bzip2 file are the same in all: `BZh`, the level, and the number pi."""
+"""Bytes at the beginning of a bzip2 file by which it is known: `BZh`, the level, and the digits of pi."""
 ZIP, OFFICE = b"PK\x03\x04", (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/", b"word/")
 SHEETS, DOCUMENTS = (".xlsx", ".xlsm", ".ods"), (".docx", ".odt", ".pptx")
-"""Suffixes of office programs' files, which are zip archives; `OFFICE` has the names of the first file in them."""
+"""Suffixes of office programs' files, which are zip archives; `OFFICE` has the beginnings of first names in them."""
 ENTRY = 30
-"""Where the name of a zip archive's first file stands."""
+"""The byte at which the name of a zip archive's first file begins."""
 TENSORS = re.compile(rb"[\w.-]+(/data\.pkl|\.npy)")
-"""The name of the first file where torch.save or numpy.savez wrote the archive."""
+"""The name of the first file in an archive that torch.save or numpy.savez wrote."""
 POINTER, FETCH = b"version https://git-lfs.github.com/spec/v1", "git lfs pull fetches the file that it stands for"
 PICKLE = "a pickle can run code when it is loaded; write the records as JSONL or Parquet"
 BINARY: tuple[tuple[int, bytes, str, str], ...] = (
@@ -109,15 +109,15 @@ BINARY: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%PDF-", "a PDF document", "extract its text first"),
     (257, b"ustar", "a tar archive", "unpack it: tar -xf FILE"),
 )
-"""Place in a file, the bytes there, the kind of binary file that has them, and what to do."""
+"""Place in a file, the bytes there, the kind of binary file that has them, and a hint."""
 LOOK = 512
-"""Bytes of a file's beginning that are looked at."""
+"""Bytes of a file's beginning by which its kind is detected."""
 
 
 def beginning(file: IO[bytes]) -> bytes:
-    """The first bytes, which stay to be read; fewer, or none, where the stream cannot give them.
+    """Return the first bytes without reading past them; fewer, or none, where the stream cannot give them.
 
-    Raises what the unpacker does for damage before the first byte: asked again, it may read on behind the damage.
+    Raises the unpacker's error for damage before the first byte: at a second try it may read on after the damage.
     """
     peek = getattr(file, "peek", None)  # a test's stand-in for standard input may have none
     try:
@@ -125,11 +125,11 @@ def beginning(file: IO[bytes]) -> bytes:
     except OSError as error:
         if error.errno is None:
             raise
-        return b""  # whoever reads the file meets it again
+        return b""  # reading the file raises it again
 
 
 def packing_of(path: str, start: bytes) -> Packing | None:
-    """The packing of a file, by its name or else by its beginning."""
+    """Return the packing of a file by its name, or else by its first bytes; None for none."""
     by_name = next((packing for packing in PACKINGS if path.lower().endswith(packing.suffixes)), None)
     return by_name or next((packing for packing in PACKINGS if _begins(start, packing)), None)
 
@@ -164,5 +164,5 @@ def _office(name: str) -> InputError:
 
 
 def damaged(name: str, packing: str, why: object) -> InputError:
-    """The error for compressed data that cannot be unpacked to its end."""
+    """Make the error for compressed data that cannot be unpacked to its end."""
     return InputError(f"{name}: the {packing} data is damaged or cut off ({why})", "fetch or compress the file again")

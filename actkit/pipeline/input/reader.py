@@ -1,8 +1,8 @@
-"""Stage 1, records: every record of an input, as a stream.
+"""Stage 1, records: read every record of an input, as a stream.
 
-Every record read is yielded exactly once, as a `Record` or as a `Rejected`: a bad line never stops the ones after it.
-Files whose structure itself is broken (an array cut off in the middle, a damaged gzip) raise InputError, since what
-follows cannot be told apart.
+Every record read is yielded exactly once, as a `Record` or as a `Rejected`: a bad line never stops the lines after it.
+Files whose structure itself is broken (an array cut off in the middle, a damaged gzip) raise InputError, since no later
+record can be found in them.
 """
 
 import csv
@@ -34,23 +34,23 @@ from actkit.remote.url import scheme_of
 MOST_AHEAD = 1 << 25
 """Most characters of records that `look_ahead` holds, unless its caller says otherwise."""
 MOST_VERSIONS = 200
-"""Files of an input elsewhere whose versions a run keeps."""
+"""Most files of a remote input whose versions a run keeps."""
 COLUMN = re.compile(r"[A-Za-z]\w*([ .-]\w+)*")
-"""Pattern of column names, for a file that is not declared to be a table."""
+"""Pattern of a column's name, for a file whose name tells no format."""
 LINE_END = re.compile("\r?\n|\r")
 
 
 def read_records(where: str, default_format: str = "text", read: ReadSpec | None = None) -> Records:
-    """The records of what `where` names (`-` is standard input); an unknown suffix means `default_format`.
+    """Read the records of the input that `where` names (`-` is standard input); an unknown suffix is `default_format`.
 
-    Raises InputError at once, not with the first record, for what is not there.
+    Raises InputError for a missing input at once, not with the first record.
     """
     read = read or ReadSpec()
     return records_of(find(where, read.split), default_format, read)
 
 
 def records_of(source: InputSource, default_format: str, read: ReadSpec) -> Records:
-    """The records of a source, those of several files numbered through."""
+    """Read the records of a source; those of several files are numbered consecutively."""
     source = source if source.rows is not None else opened(source, read.split)
     if source.saved is not None:
         return read_saved(source.saved, read)
@@ -62,7 +62,7 @@ def records_of(source: InputSource, default_format: str, read: ReadSpec) -> Reco
 
 
 def read_file(path: str, default_format: str, read: ReadSpec) -> Records:
-    """The records of one file."""
+    """Read the records of one file."""
     name = None if path == STDIN else format_of(path)
     if name is None and default_format in ("text", "jsonl"):
         return read_unnamed(path, default_format, read)
@@ -70,7 +70,7 @@ def read_file(path: str, default_format: str, read: ReadSpec) -> Records:
 
 
 def numbered(files: Iterable[str], reader: Callable[[str], Records]) -> Records:
-    """The records of several files, numbered through."""
+    """Read the records of several files, numbered consecutively."""
     for number, record in enumerate(itertools.chain.from_iterable(map(reader, files))):
         yield replace(record, record_id=number)
 
@@ -84,9 +84,9 @@ def _rows(dataset: str, rows: Iterable[object]) -> Records:
 def look_ahead(
     records: Records, most: int, most_text: int = MOST_AHEAD
 ) -> tuple[list[Record | Rejected], Records, bool]:
-    """The first records, all records, and whether the first ones are all: standard input cannot be read twice.
+    """Return the first records, all records, and whether these are the same: standard input cannot be read twice.
 
-    They are at most `most`, and no more once they hold `most_text` characters.
+    The first are at most `most`, and end with the one that brings them above `most_text` characters.
     """
     first: list[Record | Rejected] = []
     left = most_text
@@ -104,9 +104,9 @@ def look_ahead(
 
 
 def records_about(where: str, read: ReadSpec | None = None) -> int | None:
-    """The estimated number of records of an input; None where only reading it would tell.
+    """Estimate the number of records of an input; None where only reading it would tell.
 
-    Nothing is known of standard input, a pipe, an archive, a dataset of the hub, or an object in JSON.
+    It is None for standard input, a pipe, an archive, a remote file, a dataset of the hub, and a JSON object.
     """
     try:
         source = find(where, (read or ReadSpec()).split)
@@ -117,19 +117,19 @@ def records_about(where: str, read: ReadSpec | None = None) -> int | None:
 
 
 def left_of(where: str | None, read: ReadSpec) -> dict[str, str]:
-    """Notes for the run: files of a folder or archive that are left out though readable, and a split without effect."""
+    """Return notes for the run: readable files of a folder or archive that are left out, and a split without effect."""
     if where is None or scheme_of(from_url(where)) is not None:
         return {}
     try:
         source = find(where, read.split)
-    except InputError:  # a concept's name, or whoever reads it says what is wrong
+    except InputError:  # a concept's name; for a bad input, reading raises the error
         return {}
     left = [Path(name).name for name in source.left]
     return {**({"files_left": listed(left, LISTED)} if left else {}), **source.without_effect(read.split)}
 
 
 def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
-    """The versions of the first `MOST_VERSIONS` files of an input elsewhere: they show later whether a file changed."""
+    """Return the versions of a remote input's first `MOST_VERSIONS` files: later they show whether a file changed."""
     if scheme_of(from_url(where)) is None:
         return []
     files = find(where, read.split).files
@@ -137,7 +137,7 @@ def versions_of(where: str, read: ReadSpec) -> list[dict[str, Any]]:
 
 
 def about_file(path: str) -> int | None:
-    """The estimated number of records of a file; None where only reading it would tell."""
+    """Estimate the number of records of a file; None where only reading it would tell."""
     import pyarrow as pa
 
     file = Path(path)
@@ -145,14 +145,14 @@ def about_file(path: str) -> int | None:
         if scheme_of(path) or inside(path) or not file.is_file():
             return None
         return format_called(format_of(path) or "text").count(file)
-    except (OSError, ValueError, *DAMAGED, pa.ArrowException):  # whoever reads it will say what is wrong with it
+    except (OSError, ValueError, *DAMAGED, pa.ArrowException):  # reading the file raises the error
         return None
 
 
 def read_unnamed(path: str, default_format: str, read: ReadSpec) -> Records:
-    """The records of a file that may be `text` or `jsonl`, as its default says, or a table with a header line.
+    """Read a file whose name tells no format: `text` or `jsonl` by default, or JSON, or a table with a header line.
 
-    JSON over several lines would be run line by line; of a table the line that names its columns would be a text.
+    Otherwise JSON over several lines would be run line by line, and a table's header would be run as a text.
     """
     with bytes_of(path) as file:
         name, start = name_of(path), beginning(file)
@@ -166,9 +166,9 @@ def read_unnamed(path: str, default_format: str, read: ReadSpec) -> Records:
 
 
 def delimiter_of(start: bytes) -> str | None:
-    """The delimiter of a table that begins with these bytes; None for any other file.
+    """Return the delimiter of a table that begins with these bytes; None for any other file.
 
-    Its first line has names alone, one of them a usual one, and its second as many fields, as far as it is there.
+    A table's first line has only names, each once, one of them usual; its second has the delimiter or a quote.
     """
     first, *rest = LINE_END.split(start.decode("utf-8", "replace").removeprefix("\ufeff"), 2)
     second = rest[0] if rest else ""

@@ -1,4 +1,4 @@
-"""`Record` and `Rejected`: readers yield every record of an input once, as one or the other; imports nothing heavy."""
+"""`Record` and `Rejected`: readers yield every record of an input once, as either. The module imports nothing heavy."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True)
 class Record:
-    """One record of the input, as read: `value` is a line of text or a mapping of fields."""
+    """One record of the input, as read: `value` is a text or a mapping of fields, or any other value of JSON."""
 
     record_id: int
     """0-based index among all records of the input, bad ones included."""
@@ -24,7 +24,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One record that is not used, and why."""
+    """One record that is not used, and the reason."""
 
     record_id: int
     source: str
@@ -32,7 +32,7 @@ class Rejected:
     field: str | None
     reason: str
     found: str = ""
-    """The value found instead, in short, where that helps: a label without a meaning."""
+    """The value that was found, shortened, where that helps: a label without a meaning."""
 
     @property
     def place(self) -> str:
@@ -45,5 +45,5 @@ Records: TypeAlias = Generator[Record | Rejected, None, None]
 
 
 def place_of(source: str, line: int | None, record_id: int) -> str:
-    """The place of a record, for people: `file:line`, or the file and the record's number."""
+    """Return the place of a record, for people: `file:line`, or the file and the record's number."""
     return f"{source}:{line}" if line is not None else f"{source}, record {record_id}"

@@ -1,4 +1,4 @@
-"""`find` tells what an input's name means: a file or `-`, a folder, a glob, files in an archive, a hub dataset."""
+"""`find` resolves an input's name: a file or `-`, a folder, a glob, files in an archive or a store, a hub dataset."""
 
 import difflib
 import fnmatch
@@ -24,7 +24,7 @@ from actkit.remote.url import READABLE, URL, scheme_of
 from actkit.runs.paths import RUN_FILE
 
 LISTED = 5
-"""How many files' names an error shows."""
+"""Most names of files that an error shows."""
 SPLIT_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -39,17 +39,17 @@ class InputSource:
 
     files: tuple[str, ...]
     dataset: str | None = None
-    """An id of the hub, or a folder laid out as a dataset's repository."""
+    """A dataset's id on the hub, or a folder laid out as a dataset's repository."""
     ignored: int = 0
-    """Files of a folder that are in no format that can be read."""
+    """The number of files of a folder or archive that are not read."""
     left: tuple[str, ...] = ()
-    """Ignored files that could be read: texts beside tables of records, and files of other splits."""
+    """Readable files that are ignored: texts next to tables of records, and files of other splits."""
     saved: str | None = None
     rows: Iterable[Any] | None = field(default=None, compare=False, repr=False)
     """The rows of one split of the dataset, once it has been opened."""
 
     def without_effect(self, split: str) -> dict[str, str]:
-        """The note on a requested split where the input has no splits; else empty."""
+        """Return a note on a requested split if the input has no splits; else nothing."""
         wanted = _usual(split)
         is_said = self.left or any(
             format_of(file) == "json" or _split_of(Path(file).name) == wanted for file in self.files
@@ -59,7 +59,7 @@ class InputSource:
         return {"split": f"--split {split} is without effect: no name of a file says which split it is"}
 
     def facts(self) -> dict[str, Any]:
-        """The facts about the source for `run.json`."""
+        """Return the facts about the source for `run.json`."""
         if self.dataset is not None or self.saved is not None:
             return {"dataset": self.dataset or self.saved}
         return {"files": len(self.files)} | ({"ignored_files": self.ignored} if self.ignored else {})
@@ -68,11 +68,11 @@ class InputSource:
 def find(where: str, split: str = "train", with_texts: bool = False) -> InputSource:
     """Find the source that `where` names. Raises InputError when nothing fits.
 
-    Of a folder's files text files are left out where there are others, unless `with_texts`: a README is no prompt.
+    Text files of a folder are left out if it has others, unless `with_texts`: a README is no prompt.
     """
     if where == STDIN:
         return InputSource((where,))
-    if not where.strip():  # as a path it would be the folder that one is in
+    if not where.strip():  # as a path it would be the current folder
         raise InputError("the name of the input is empty", "is a variable of the shell not set?")
     check_name(where)
     where = from_url(where)
@@ -93,9 +93,9 @@ def find(where: str, split: str = "train", with_texts: bool = False) -> InputSou
 
 
 def opened(source: InputSource, split: str = "train") -> InputSource:
-    """The source with its dataset looked up, so that whatever is wrong with it is known before models load.
+    """Return the source with its dataset opened, so that errors of the dataset come before models load.
 
-    Raises InputError for one that is not there, or has no such configuration or split, or cannot be reached.
+    Raises InputError for a dataset that does not exist, lacks the configuration or split, or cannot be reached.
     """
     return source if source.dataset is None else replace(source, rows=rows_of(source.dataset, split))
 
@@ -109,7 +109,7 @@ def _on_hub(where: str) -> InputSource:
 
 
 def _remote(where: str, split: str, with_texts: bool) -> InputSource:
-    """A file, a folder or a pattern of a store; a file of the web; or what is in an archive there."""
+    """Find a file, a folder or a pattern in a store, a file on the web, or files of an archive there."""
     if archived := _archived(where, split, with_texts):
         return archived
     names = remote_files(where)
@@ -152,7 +152,7 @@ def _folder(path: Path, where: str, split: str, with_texts: bool) -> InputSource
 
 
 def _archived(where: str, split: str, with_texts: bool) -> InputSource | None:
-    """The files of an archive, those that a pattern in it means, or a single one; None for what is in no archive."""
+    """Find the files of an archive: all, those that match a pattern, or one; None for a name outside of archives."""
     is_whole = zip_members.is_archive(where)
     archive, pattern = (where, "*") if is_whole else zip_members.inside(where) or ("", "")
     if not pattern:
@@ -164,7 +164,7 @@ def _archived(where: str, split: str, with_texts: bool) -> InputSource | None:
 
 
 def _known(names: list[str], every: int, where: str, split: str, with_texts: bool) -> InputSource:
-    """The files of a folder or an archive that can be read; where their names say splits, those of one."""
+    """Choose the readable files of a folder or an archive; if their names tell splits, those of one split."""
     known = [name for name in names if format_of(name) is not None]
     tables = _tables(known)
     records = [name for name in tables if format_of(name) != "text"]
@@ -187,17 +187,17 @@ def _known(names: list[str], every: int, where: str, split: str, with_texts: boo
 
 
 def _tables(names: Iterable[str]) -> list[str]:
-    """The files without those that only describe a dataset, where there are others."""
+    """Return the files without those that only describe a dataset, unless there are no others."""
     return [name for name in names if Path(name).name not in METADATA] or [*names]
 
 
 def _usual(split: str) -> str:
-    """The usual word for a split: `train` for `training`."""
+    """Return the usual word for a split: `train` for `training`."""
     return next((usual for usual, words in SPLIT_WORDS.items() if split in words), split)
 
 
 def _split_of(name: str) -> str | None:
-    """The split that a file's name says it is: `data/train-00000-of-00002.parquet`."""
+    """Return the split that a file's name tells: `train` for `data/train-00000-of-00002.parquet`; None for none."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((split for split, ways in SPLIT_WORDS.items() if any(way in words for way in ways)), None)
 
@@ -205,7 +205,7 @@ def _split_of(name: str) -> str | None:
 def _glob(where: str) -> InputSource:
     names = glob.glob(where, recursive=True)  # noqa: PTH207 - patterns may be absolute, which Path.glob refuses
     check_open(itertools.chain(_searched(where), map(Path, names)))
-    # A link, or two stars in a row, may lead to one file by several names.
+    # Links, or two stars in a row, may give one file several names.
     check_links(map(Path, names))
     files = [Path(name) for name in sorted(names, reverse=True) if Path(name).is_file()]
     once = {file.resolve(): str(file) for file in outside_runs(files, _before_magic(where))}
@@ -218,14 +218,14 @@ def _glob(where: str) -> InputSource:
 
 
 def _searched(pattern: str) -> Iterator[Path]:
-    """The folders that a glob looks into; it passes over those that it may not."""
+    """Yield the folders that a glob searches: `glob` itself skips unreadable ones in silence."""
     parts = Path(pattern).parts
     for at in range(len(_before_magic(pattern).parts), len(parts)):
         yield from map(Path, glob.glob(str(Path(*parts[:at])), recursive=True))  # noqa: PTH207 - as in `_glob`
 
 
 def _before_magic(pattern: str) -> Path:
-    """The folder that a glob begins in."""
+    """Return the folder in which a glob begins."""
     fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1])
     return Path(*fixed)
 

@@ -1,4 +1,4 @@
-"""Zip archives: a path such as `archive.zip/folder/part.jsonl` names a file inside one."""
+"""Read files inside zip archives, by paths such as `archive.zip/folder/part.jsonl`."""
 
 import zipfile
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from actkit.remote.url import file_name, scheme_of
 NO_DATA = ("__MACOSX/", ".DS_Store")
 """Files that macOS adds to archives."""
 OFFICE = {"xl/": ("an Excel workbook", "save the sheet as CSV"), "word/": ("a Word document", "save it as text")}
-"""Folders that only a zip archive of an office program has."""
+"""Folders that only documents of office programs have, which are zip archives."""
 
 
 def inside(path: str) -> tuple[str, str] | None:
-    """The archive and the member that a path names; None where it names no member of an archive."""
+    """Return the archive and the member that a path names; None where it names no member of an archive."""
     at = path.lower().find(".zip/")
     while at >= 0:
         archive, member = path[: at + 4], path[at + 5 :]
@@ -28,7 +28,7 @@ def inside(path: str) -> tuple[str, str] | None:
 
 
 def is_archive(path: str) -> bool:
-    """Whether a path names a file that ends in .zip."""
+    """Whether a path names an existing file, or a URL, that ends in .zip."""
     try:
         named = file_name(path).lower().endswith(".zip")
         return named and (scheme_of(path) is not None or Path(path).is_file())
@@ -37,7 +37,7 @@ def is_archive(path: str) -> bool:
 
 
 def members(archive: str) -> list[str]:
-    """The names of the files in an archive, sorted. Raises InputError where it is none, or an office document."""
+    """List the files in an archive, sorted, without hidden ones. Raises InputError for an office document."""
     with _opened(archive) as file:
         names = [member.filename for member in file.infolist() if not member.is_dir()]
     for folder, (what, hint) in OFFICE.items():
@@ -49,7 +49,7 @@ def members(archive: str) -> list[str]:
 
 @contextmanager
 def member_bytes(archive: str, member: str) -> Iterator[IO[bytes]]:
-    """The bytes of one file in an archive. Raises InputError where they cannot be had."""
+    """Yield the bytes of one file in an archive. Raises InputError where it is missing or cannot be read."""
     with _opened(archive) as file:
         try:
             stream = file.open(member)

@@ -1,1 +1,1 @@
-"""Reducers: what a batch kept becomes rows of a table."""
+"""Reducers: functions that make rows of a table from the kept activations of a batch."""

@@ -1,6 +1,6 @@
-"""Stage 5, reduce: the kept activations of a batch become rows. A reducer is a function `Kept → groups of rows`.
+"""Stage 5, reduce: make rows of the kept activations of a batch. A reducer is a function `Kept → groups of rows`.
 
-A group is what is stored together: the rows of one hook point, so that reading one hook point reads only its bytes.
+The rows of a group, such as one hook point, are stored together, so that reading one hook point reads only its bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,24 +28,24 @@ KEYS = 20
 
 @dataclass(frozen=True)
 class TableSize:
-    """The expected size of a table, for each position that is kept, or for each sequence."""
+    """The expected size of a table, for each kept position or for each sequence."""
 
     per: Literal["position", "sequence"]
     rows: int
     bytes: float | None = None
-    """On disk; None where it depends on what fires."""
+    """Bytes on disk; None where they depend on which features fire."""
     at_most: bool = False
     """Whether fewer bytes are likely."""
 
 
 def vectors_stored(points: Sequence[HookPoint], width: int | None, store_dtype: str) -> TableSize:
-    """The size of `activations`; unknown for vectors of unequal length (width None)."""
+    """Return the size of `activations`; its bytes are unknown where `width` is None."""
     size = 2 if store_dtype == "float16" else 4
     return TableSize("position", len(points), None if width is None else len(points) * (width * size + KEYS))
 
 
 def activations(hook_points: Sequence[HookPoint], width: int | None, store_dtype: str) -> Reducer:
-    """The reducer that stores every vector as it is; `width` None where hook points differ in width.
+    """Return the reducer that stores every vector as it is; `width` is None where lengths of vectors differ.
 
     bfloat16 becomes float32 without loss. The reducer raises NonFiniteError, naming sequence, hook point and position,
     for a NaN, an infinity, or a value that float16 cannot hold.
@@ -100,16 +100,16 @@ def _check(values: torch.Tensor, part: torch.Tensor | Ragged, kept: Kept, point:
 
 
 def way_out(dtype: torch.dtype) -> str:
-    """A hint for a model that computed NaN or infinity in `dtype`."""
+    """Return a hint for a model that computed NaN or infinity in `dtype`."""
     if dtype == torch.float32:
         return "its weights may hold no numbers: fetch the model's files again; or try --attn eager"
     return "try --dtype float32 or --attn eager"
 
 
 def logprobs(intervention_ids: Sequence[int]) -> Reducer:
-    """The reducer: a row a sequence and intervention that it was run under; special tokens are read like any other.
+    """Return the reducer that makes a row of each sequence and intervention under which it was run.
 
-    It raises NonFiniteError, naming sequence and intervention, where the model computed what is no number.
+    Special tokens are read like others. Raises NonFiniteError, naming sequence and intervention, for NaN or infinity.
     """
     schema = arrow_schema("logprobs")
 

@@ -1,9 +1,9 @@
-"""Stage 5, reduce, with SAEs: kept activations become the largest features of each position.
+"""Stage 5, reduce, with SAEs: find the largest features of each kept position.
 
-1. Activations are encoded on the model's device in chunks of tokens, so that the matrix of all features exists for a
-   few tokens only and never in the host's memory, whatever the SAE's width.
-2. What is active is taken out of a chunk, sorted by activation and, where equal, by id, and cut to `top_k`.
-3. On the way the SAE's health on this data is counted: how many features fire, and how well they explain the input.
+1. Activations are encoded on the model's device in chunks of tokens. So the matrix of all features exists for a few
+   tokens only, and never in the host's memory, whatever the SAE's width.
+2. The active features of a chunk are sorted by activation and, where equal, by id, and cut to `top_k`.
+3. Meanwhile the SAE's health on this data is counted: how many features fire, and how well they explain the input.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,28 +23,28 @@ from actkit.runs.writer import Groups
 from actkit.schemas import arrow_schema
 
 KEPT_BYTES = 2048
-"""About the bytes that a token's features, ids, spans and texts take, copies included, until its shard is written: the
-measure of `shard_mb` where no vectors are stored."""
+"""About the bytes that a token's features, ids, spans and texts take, copies included, until its shard is written.
+`shard_mb` goes by them where no vectors are stored."""
 CHUNK_ELEMENTS, CHUNK_ELEMENTS_CUDA = 1 << 24, 1 << 26
-"""Tokens × features encoded at once: 64 MB in float32, and 256 MB on CUDA, where small products leave it idle. `encode`
-holds three such matrices; where what is active is found without it, one of twice the size is held."""
+"""Tokens × features encoded at once: 64 MB in float32; 256 MB on CUDA, which small products leave idle. `encode` holds
+three such matrices. An SAE that finds active features without `encode` holds one of twice the size."""
 
 
 PER_FEATURE = 6.0
-"""Bytes of an id and an activation under zstd, which hardly shrinks the activations; 5.6 were measured."""
+"""Bytes of an id and an activation under zstd, which hardly compresses the activations; 5.6 were measured."""
 
 
 def features_stored(saes: Sequence[Sae], top_k: int | None) -> TableSize:
-    """The size of `features`, of at most `top_k` a position; without a limit it depends on what fires."""
+    """Return the size of `features` with at most `top_k` a position; without `top_k` its bytes are unknown."""
     per_row = None if top_k is None else top_k * PER_FEATURE + KEYS
     return TableSize("position", len(saes), per_row and len(saes) * per_row, at_most=True)
 
 
 def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Active]]:
-    """The SAE's features of all kept positions, a block at a time: its first row, its length, its active features.
+    """Encode all kept positions in chunks; yield each chunk's first row, its length and its active features.
 
-    Counts them into `health`. Raises ModelError where the hook point's vectors are not what the SAE reads, and
-    NonFiniteError for a feature that is no number.
+    Counts them into `health`. Raises ModelError where the hook point's vectors are not as wide as the SAE's input, and
+    NonFiniteError for a feature that is NaN or infinite.
     """
     x = kept.activations[str(sae.hook_point)]
     if isinstance(x, Ragged) or x.shape[1] != sae.d_in:
@@ -72,7 +72,7 @@ def encoded(kept: Kept, sae: Sae, health: Health) -> Iterator[tuple[int, int, Ac
 
 
 def top_features(saes: Sequence[Sae], top_k: int | None, threshold: float, health: Mapping[str, Health]) -> Reducer:
-    """The reducer that keeps, of each position, at most `top_k` features above `threshold`; None keeps them all."""
+    """Return the reducer that keeps at most `top_k` features above `threshold` of each position; None keeps all."""
 
     def reduce(kept: Kept) -> Groups:
         return {sae.name: _rows(kept, sae, top_k, threshold, health[sae.name]) for sae in saes}
@@ -100,13 +100,13 @@ def _rows(kept: Kept, sae: Sae, top_k: int | None, threshold: float, health: Hea
 def _largest(
     active: Active, n: int, top_k: int | None, threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The kept ids and values, row after row; of each of the n rows, the numbers of kept and of active features."""
+    """Return the kept ids and values, row after row, and for each of the n rows the numbers kept and active."""
     n_active = torch.bincount(active.rows, minlength=n)
     rows, ids, values = active.rows, active.ids, active.values
     if threshold > 0:
         above = values > threshold
         rows, ids, values = rows[above], ids[above], values[above]
-    # Two stable sorts: by value, largest first, then by row. What comes in by id stays so where values are equal.
+    # Two stable sorts: by value, largest first, then by row. Equal values keep the order by id in which they come.
     order = torch.sort(values, descending=True, stable=True).indices
     order = order[torch.sort(rows[order], stable=True).indices]
     rows, ids, values = rows[order], ids[order], values[order]

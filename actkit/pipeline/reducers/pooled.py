@@ -1,6 +1,6 @@
-"""Stage 5, reduce, for whole texts: the kept positions of each sequence become one row.
+"""Stage 5, reduce, for whole texts: make one row of the kept positions of each sequence.
 
-A sequence is in one batch whole, so that nothing is carried from batch to batch.
+One batch holds a whole sequence, so that nothing is carried from batch to batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def pooled_stored(saes: Sequence[Sae]) -> dict[str, TableSize]:
-    """The sizes of `pooled_features` (unknown: it depends on which features fire) and `pooled_activations`."""
+    """Return the sizes of `pooled_features` (bytes unknown: they depend on what fires) and `pooled_activations`."""
     widths = {sae.hook_point: sae.d_in for sae in saes}
     return {
         "pooled_features": TableSize("sequence", len(saes)),
@@ -34,10 +34,10 @@ def pooled_stored(saes: Sequence[Sae]) -> dict[str, TableSize]:
 
 
 def pooled_features(saes: Sequence[Sae], pool: Pool, health: Mapping[str, Health], special: bool = False) -> Reducer:
-    """The reducer that makes one row of a sequence and SAE, over the positions that are kept.
+    """Return the reducer that makes one row of each sequence and SAE, over the kept positions.
 
-    Of each feature it holds the maximum, the mean, the sum, or the value at the last position. Special tokens and sinks
-    are left out unless `special`: where one was chosen to be read.
+    A row holds each feature's maximum, mean, sum, or value at the last position. Special tokens and sinks are left out
+    unless `special` is set.
     """
 
     def reduce(kept: Kept) -> Groups:
@@ -47,7 +47,7 @@ def pooled_features(saes: Sequence[Sae], pool: Pool, health: Mapping[str, Health
 
 
 def pooled_activations(hook_points: Sequence[HookPoint], pool: Pool, special: bool = False) -> Reducer:
-    """The reducer that makes one row of a sequence and hook point: the mean vector, or the last one if `pool` is last.
+    """Return the reducer that makes one row of each sequence and hook point: the mean vector, or for `last` the last.
 
     Special tokens: see `pooled_features`. Raises NonFiniteError for a vector with a NaN or an infinity.
     """
@@ -59,7 +59,7 @@ def pooled_activations(hook_points: Sequence[HookPoint], pool: Pool, special: bo
 
 
 def _read(kept: Kept, pool: Pool, special: bool) -> tuple[Ints, Ints, Bools]:
-    """The sequences; which of them each row belongs to; and which rows are read."""
+    """Return the sequence ids, for each row the index of its sequence, and whether each row is read."""
     sequences, owner = np.unique(kept.sequence_ids, return_inverse=True)
     read = np.ones(len(owner), dtype=np.bool_) if special else kept.plain
     if pool == "last":
@@ -94,7 +94,7 @@ def _features(kept: Kept, sae: Sae, pool: Pool, health: Health, special: bool) -
 
 
 def _joined(keys: Ints, sums: Floats, largest: Floats, positions: Ints) -> tuple[Ints, Floats, Floats, Ints]:
-    """One entry a key: the sum, the largest value, and its first position."""
+    """Reduce the entries of each key to one: the sum, the largest value, and its first position."""
     order = np.lexsort((positions, -largest, keys))
     keys, sums, largest, positions = keys[order], sums[order], largest[order], positions[order]
     first = np.flatnonzero(np.diff(keys, prepend=-1))

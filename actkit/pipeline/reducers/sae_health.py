@@ -16,38 +16,38 @@ DENSE = 0.1
 
 SCALARS = ("n_tokens", "n_active", "n_sequences", "longest", "level")
 LEVELS = 4
-"""Every token has a level, 0 for half of them, 1 for a quarter …, and this for one in sixteen."""
+"""The highest level of a token. Half of the tokens have level 0, a quarter level 1 …, and one in sixteen this one."""
 DECODED = 1 << 15
-"""Most tokens that are decoded for explained variance, unless one in sixteen are more: those of the highest levels."""
+"""Most tokens decoded for explained variance, unless one in sixteen are more; those of the highest levels are taken."""
 ROUNDING = 1e-12
 """A variance that is no larger than this share of the squares is a rounding error of equal tokens."""
 
 
 @dataclass
 class Counts:
-    """Counts over some tokens. The counts of two parts of a run add up to those of both, in any split.
+    """Counts over some tokens. The counts of two parts of a run add up to those of both, however it is split.
 
-    Sums over decoded tokens are kept by level, from `level` on, so that tokens already decoded can be left out when
-    there are more of them: which are decoded in the end depends on the tokens alone, and not on their order.
+    Sums over decoded tokens are kept by level, from `level` on. When more tokens come, the sums of low levels are
+    dropped. So which tokens count as decoded depends on the tokens alone, not on their order.
     """
 
     fired: torch.Tensor
-    """[d_sae] int64: on how many tokens each feature fired."""
+    """[d_sae] int64: the number of tokens on which each feature fired."""
     sums: torch.Tensor
-    """[LEVELS + 1, 3 + d_in] float64: of decoded tokens how many, the squared differences between input and
-    reconstruction, the inputs' squared norms, and the inputs themselves, centred for an SAE that reads them so."""
+    """[LEVELS + 1, 3 + d_in] float64, sums over decoded tokens: their number, the squared differences between input
+    and reconstruction, the inputs' squared norms, and the inputs (centred for an SAE that reads them centred)."""
     n_tokens: int = 0
     n_active: int = 0
     n_sequences: int = 0
-    """Sequences that the tokens are of."""
+    """The number of sequences with such tokens."""
     longest: int = 0
-    """Tokens before and with the last position read: how much context the SAE was given."""
+    """The most tokens up to and with a read position: the longest context that the SAE was given."""
     level: int = 0
-    """The lowest level that is decoded still."""
+    """The lowest level that is still decoded."""
 
     @classmethod
     def none(cls, sae: Sae) -> "Counts":
-        """Counts of no tokens."""
+        """Make counts of no tokens."""
         return cls(
             torch.zeros(sae.d_sae, dtype=torch.int64), torch.zeros(LEVELS + 1, 3 + sae.d_in, dtype=torch.float64)
         )
@@ -57,13 +57,13 @@ class Counts:
         return replace(self, fired=self.fired.clone(), sums=self.sums.clone())
 
     def settle(self) -> None:
-        """Leave out the lowest levels while there are more tokens than are needed."""
+        """Drop the lowest levels while more than DECODED tokens are decoded."""
         while self.level < LEVELS and self.sums[self.level :, 0].sum() > DECODED:
             self.level += 1
         self.sums[: self.level] = 0
 
     def merged(self, later: "Counts") -> "Counts":
-        """The counts of both, `later` being of tokens that come after these."""
+        """Return the counts of both parts; `later` has the tokens that come after these."""
         found = Counts(
             self.fired + later.fired,
             self.sums + later.sums,
@@ -77,23 +77,22 @@ class Counts:
         return found
 
     def state(self) -> State:
-        """The counts as arrays, to be written."""
+        """Return the counts as arrays, to be written."""
         own = {name: np.array(getattr(self, name)) for name in SCALARS}
         return own | {"fired": self.fired.numpy().copy(), "sums": self.sums.numpy().copy()}
 
     @classmethod
     def of(cls, state: State) -> "Counts":
-        """Make counts of what `state` gave: every number is as it was, to the last bit."""
+        """Make counts of the arrays that `state` gave: every number is the same, to the last bit."""
         fired, sums = (torch.from_numpy(state[name].copy()) for name in ("fired", "sums"))
         return cls(fired, sums, **{name: state[name].item() for name in SCALARS})
 
 
 class Health:
-    """The health of an SAE on this data, without special tokens and attention sinks, which it was not trained on.
+    """The health of an SAE on this data. Special tokens and attention sinks, on which it was not trained, do not count.
 
-    `counts` are of the shard that is being computed, `before` of all finished ones. A shard's counts are added when it
-    is done, in order of the shards, so that a run in one piece, a run that went on, and one put together of shards say
-    the same.
+    `counts` are of the present shard, `before` of all finished ones. A shard's counts are added when it is finished, in
+    the order of shards. So a run in one piece, a continued run and a run merged from tasks give the same numbers.
     """
 
     def __init__(self, sae: Sae) -> None:
@@ -117,7 +116,7 @@ class Health:
         again = self.sae.reconstruct(x, active.of(chosen, len(plain), self.sae.d_sae))
         error = (exact - again).double().square().sum(1)
         if self.sae.facts.get("centred_input") and self.sae.hook_point.name != "attn.hook_z":
-            exact = exact - exact.mean(-1, keepdim=True)  # what it does not read, it does not explain
+            exact = exact - exact.mean(-1, keepdim=True)  # such an SAE does not read the mean, so cannot explain it
         exact = exact.double()
         rows = torch.cat([torch.stack([torch.ones_like(error), error, exact.square().sum(1)], dim=1), exact], dim=1)
         sums = torch.zeros(LEVELS + 1, rows.shape[1], dtype=torch.float64, device=rows.device)
@@ -125,21 +124,21 @@ class Health:
         own.settle()
 
     def end_shard(self) -> State:
-        """Add the counts of the shard to the finished ones, and return them."""
+        """Add the shard's counts to those of finished shards, and return the shard's."""
         counts, self.counts = self.counts, Counts.none(self.sae)
         self.before = self.before.merged(counts)
         return counts.state()
 
     def reset(self) -> None:
-        """Count from nothing."""
+        """Forget all counts."""
         self.counts, self.before = Counts.none(self.sae), Counts.none(self.sae)
 
     def restore(self, state: State) -> None:
-        """Add a shard that was finished before, as `end_shard` gave it."""
+        """Add the counts of a shard that was finished before, as `end_shard` returned them."""
         self.before = self.before.merged(Counts.of(state))
 
     def summary(self) -> Mapping[str, Any]:
-        """L0, explained variance (1 - residual / variance around the mean), and shares of dead and dense features."""
+        """Return L0, explained variance (1 - residual / variance around the mean), dead and dense fractions."""
         found = self.before.merged(self.counts)
         row: dict[str, Any] = {
             "sae": self.sae.name,
@@ -163,10 +162,10 @@ class Health:
 
 
 def levels_of(contents: Ints, positions: Ints) -> Ints:
-    """[n]: each token's level, a hash of its sequence's token ids and its position, whatever its record and shard.
+    """[n] Return each token's level, from a hash of its sequence's token ids and its position alone.
 
-    `contents` [n] is a number for the sequence's token ids. Mixed as by SplitMix64 (Steele, Lea & Flood 2014), since
-    neighbours must not have levels alike.
+    `contents` [n] is a hash of the sequence's token ids. It is mixed as by SplitMix64 (Steele, Lea & Flood 2014), so
+    that levels of neighbours are independent.
     """
     mixed = contents.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + positions.astype(np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):

@@ -1,1 +1,1 @@
-"""A run begun, continued, and reconciled at its end."""
+"""Begin a run or continue it, and check at its end that its counts agree."""

@@ -1,4 +1,4 @@
-"""`fingerprint` holds what the rows of a run depend on, beside its input.
+"""`fingerprint` holds all that the rows of a run depend on, besides its input.
 
 A run is continued only if its fingerprint is the same.
 
@@ -22,16 +22,16 @@ from actkit.schemas import SCHEMA_VERSION
 CHANGES_NO_ROW = tuple("out device device_map sae_dtype batch_tokens verify".split())
 """Options that may differ between the beginning of a run and its continuation."""
 OF_MODEL = ("dtype", "attn", "quantize", "backend", "allow_pickle", "trust_remote_code")
-"""Fields of a `ModelSpec` that rows depend on, beside its name and revision."""
+"""Fields of a `ModelSpec` that rows depend on, besides its name and revision."""
 SHOWN = 3
-"""Differences that an error names."""
+"""Most differences that an error names."""
 
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """Key → value, plain JSON; options as `option.NAME`, SAEs as `sae.NAME`.
 
-    Weights are digested as they are in memory (see `Model.weights_digest`), so that a model which was handed over
-    already loaded is covered too.
+    Weights are digested as they are in memory (see `Model.weights_digest`), so that a model that the caller loaded is
+    covered too.
     """
     recipe, about = job.recipe, job.model.description
     found: dict[str, Any] = {
@@ -54,14 +54,14 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "actkit": importlib.metadata.version("actkit"),
     }
-    # Options of the same names are here as they were resolved.
+    # `found` already has the resolved values of options of the same names.
     own = {name: value for name, value in job.options.items() if name not in (*CHANGES_NO_ROW, *found)}
     plain: dict[str, Any] = json.loads(canonical(found | {f"option.{name}": value for name, value in own.items()}))
     return plain
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> None:
-    """Raise RunError, naming what differs, unless the run at `where` was begun with this fingerprint."""
+    """Raise RunError, naming the differences, unless the run at `where` was begun with this fingerprint."""
     keys = differing(old, new)
     if not keys:
         return
@@ -86,13 +86,13 @@ def _short(values: Mapping[str, Any], key: str) -> str:
 
 
 def _of_tokenizer(tokenizer: Any) -> str:
-    """sha256 of a fast tokenizer as JSON, and of its chat template."""
+    """Return the sha256 of a fast tokenizer as JSON, with its chat template."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     text = backend.to_str() if backend is not None else ""
     return hashlib.sha256(f"{text}\n{tokenizer.chat_template}".encode()).hexdigest()
 
 
 def _of_sae(sae: Sae) -> str:
-    """sha256 of an SAE's name, hook point, sizes and facts, and of the ends of its weights."""
+    """Return the sha256 of an SAE's name, hook point, sizes, architecture and facts, and of a digest of its weights."""
     says = canonical([sae.name, str(sae.hook_point), sae.d_in, sae.d_sae, sae.architecture, sae.facts])
     return hashlib.sha256(f"{says}\n{of_weights(sae.weights)}".encode()).hexdigest()

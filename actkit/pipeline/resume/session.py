@@ -1,6 +1,6 @@
 """Decide at which shard a run begins (first, after its last finished one, or none), and check that it ends complete.
 
-`<out>.partial/fingerprint.json` says from the beginning on what the run was begun with; see `fingerprint`.
+From the beginning, `<out>.partial/fingerprint.json` holds the settings that a run was begun with; see `fingerprint`.
 """
 
 import json
@@ -46,40 +46,40 @@ from actkit.runs.writer import RunDirectory, gone_if_empty, start_run
 
 @dataclass
 class Session:
-    """A run that is being written by this process."""
+    """A run that this process writes."""
 
     directory: RunDirectory
     progress: Progress
     budget: Budget
     replaces: bool
-    """Whether a finished run at the same place is to be replaced, now or when the run was begun."""
+    """Whether this process, or the one that began the run, was told to replace a finished run at the same path."""
     sessions: list[Mapping[str, Any]]
-    """When, where and with what each of the processes began that wrote this run."""
+    """For each process that wrote this run: its time of start, device, batch budget, and version of torch."""
     done: dict[int, InputPosition] = field(default_factory=dict)
-    """Number → end of each shard that was finished before."""
+    """Number of each shard finished before → the position in the input at which it ends."""
 
 
 def is_complete(output: OutputSpec) -> bool:
-    """Whether `output` is to continue a run that is complete, for which no record is read."""
+    """Whether `output` is to continue a run that is complete already, so that no record has to be read."""
     out = whole_of(output.out, output.task)
     return output.resume and not partial_of(output.out).exists() and (out / RUN_FILE).exists()
 
 
 def date_before(output: OutputSpec) -> Any:
-    """The date that templates saw in the run that is to be continued, or in another task of it; None without."""
+    """Return the date that templates saw in the run to be continued, or in another task of it; None without one."""
     before = (partial_of(output.out) / FINGERPRINT, output.out / RUN_FILE) if output.resume else ()
     task, whole = output.task, whole_of(output.out, output.task)
     tasks = (partial_of(task_of(whole, number, task.of)) / FINGERPRINT for number in range(task.of)) if task else ()
     for path in (*before, *tasks):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # what is wrong with it is said where it is needed
+        with suppress(OSError, ValueError, KeyError, TypeError):  # where the file is needed, its reader raises
             return json.loads(path.read_text(encoding="utf-8"))["fingerprint"]["option.date"]
     return None
 
 
 def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The facts of a run that is to be continued and is complete; None where there is none.
+    """Return the facts of the run to be continued if it is complete already; None otherwise.
 
-    Raises RunError when it was begun differently.
+    Raises RunError when that run was begun differently.
     """
     if not is_complete(output):
         return None
@@ -94,10 +94,10 @@ def complete(output: OutputSpec, fingerprint: Mapping[str, Any]) -> dict[str, An
 
 @contextmanager
 def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) -> Iterator[Session]:
-    """Hold the run's directory and everything that was counted in it, empty or as the last finished shard left it.
+    """Context manager: lock the run's directory and yield its session, new or as the last finished shard left it.
 
-    Raises RunError when a run is in the way, another process writes it, or it was begun differently. What fails inside
-    leaves the finished shards, or nothing at all where there are none.
+    Raises RunError when a run is in the way, another process writes it, or it was begun differently. After an error
+    inside, finished shards stay; without any, the directory is removed.
     """
     output, batch, device = job.output, job.batch, job.model.description.spec.device
     check_out(output.out, output.overwrite, output.resume)
@@ -123,7 +123,7 @@ def begun(job: Job, about: Mapping[str, str], fingerprint: Mapping[str, Any]) ->
 
 
 def _continued(run: Session, fingerprint: Mapping[str, Any], task: Task | None) -> list[Manifest]:
-    """The finished shards of a run that was begun before; whatever else is there is removed."""
+    """Return the finished shards of a run that was begun before; remove all else that lies there."""
     partial = run.directory.partial
     if not numbered(partial / SHARDS, ".json"):
         return []
@@ -146,9 +146,9 @@ def _continued(run: Session, fingerprint: Mapping[str, Any], task: Task | None) 
 
 
 def count_again(run: Session, recipe: Recipe) -> None:
-    """Count what all shards here counted, in their order, whoever computed which, and when.
+    """Add up the counts of all shards here in the order of shards, whichever process computed them.
 
-    Sums of floats, and what is said of the first rejected record, depend on the order.
+    Sums of floats, and the first rejected record, depend on the order.
     """
     found, _ = manifests(run.directory.partial)
     total = Progress()
@@ -163,11 +163,11 @@ def count_again(run: Session, recipe: Recipe) -> None:
 
 
 def _restore(run: Session, found: list[Manifest]) -> None:
-    """Take over these shards' files and counts, and the budget that memory allowed; see `count_again`."""
+    """Take over the files and counts of these shards, and the batch budget that memory allowed; see `count_again`."""
     asked = run.budget.tokens
     for manifest in found:
         run.progress.add(manifest.progress, Progress())
-        if manifest.given == asked:  # another budget that is asked for is taken as it is
+        if manifest.given == asked:  # a budget that differs from the one before is taken as requested
             run.budget.tokens = min(run.budget.tokens, manifest.used)
         run.directory.files |= manifest.files(unfinished=False)
         name = f"{SHARDS}/{manifest.name}.json"
@@ -177,15 +177,15 @@ def _restore(run: Session, found: list[Manifest]) -> None:
 
 
 NO_CHUNK = -2
-"""The number of a sequence that is no chunk: no chunk follows it."""
+"""Stands for the chunk number of a sequence that is no chunk, so that no chunk can follow it."""
 
 
 def reconcile(run: Path, progress: Progress) -> None:
     """Raise RunError unless every record that was read stands once in `sequences` or once in `rejected`.
 
-    The tables are read shard by shard: a shard holds all records from one on to another, so what is written and what is
-    rejected must together be those numbers without a gap. Its first record may continue the last one of the shard
-    before, with the next chunk. Then the totals must be those that were counted.
+    The tables are read shard by shard. The records of a shard have consecutive numbers, so those written and those
+    rejected must together be these numbers without a gap. The first record may continue the last one of the shard
+    before, with the next chunk. The totals must equal the counts.
     """
     read = written = rejected = truncated = 0
     last = (-1, -1)
@@ -216,7 +216,7 @@ def reconcile(run: Path, progress: Progress) -> None:
 
 
 def _columns(path: Path, *names: str) -> list[Ints]:
-    """Columns of a part, which is opened once: there may be very many. Of one that is not there, they are empty."""
+    """Read columns of a part, opened once, since parts may be very many; they are empty where the part is missing."""
     if not path.exists():
         return [np.zeros(0, dtype=np.int64) for _ in names]
     found = read_part(path, names)

@@ -1,1 +1,1 @@
-"""Records become shards: gathered one after another, and on devices that compute beside the host, one ahead."""
+"""Gather records into shards, and on CUDA gather the next shards while the device computes."""

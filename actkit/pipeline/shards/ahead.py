@@ -1,7 +1,7 @@
-"""Read and tokenize the next shard while this one is computed: for devices that compute beside the host.
+"""Read and tokenize the next shards while this one is computed: for devices that compute in parallel with the host.
 
-A thread of its own gathers shards, one ahead and never more. What it counts becomes part of the run's progress only
-together with the shard that it is about, so that a manifest never speaks of records that are in no finished shard.
+A thread gathers shards: at most one waits in a queue while the thread gathers another. A shard's counts are added to
+the run's progress together with the shard, so that a manifest never counts records that are in no finished shard.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,16 +14,16 @@ from actkit.pipeline.shards.shard import Shard
 from actkit.runs.progress import Progress
 
 Step = tuple[Shard | None, Progress, BaseException | None]
-"""A shard, or None at the end; the counts up to there; the error that ended the input early."""
+"""A shard, or None at the end; the counts up to its end; the error that ended the input early."""
 PATIENCE = 0.2
-"""Seconds between looks at whether the other side is still there."""
+"""Seconds between checks that the other thread still runs."""
 
 
 def ahead(gather: Callable[[Progress], Iterator[Shard]], progress: Progress) -> Iterator[Shard]:
-    """The shards of `gather(progress)`, the next one gathered while the last is worked on.
+    """Yield the shards of `gather(progress)`; a thread gathers the next ones meanwhile.
 
-    Raises what `gather` raises, where it would have raised it. Closing the iterator ends the thread as soon as what it
-    reads lets it; a pipe into which nobody writes does not, and does not keep the process either.
+    Raises the errors of `gather` where it would raise them. Closing the iterator ends the thread as soon as its present
+    read returns. A read from a pipe into which nobody writes never does, but does not keep the process alive.
     """
     steps: Queue[Step] = Queue(maxsize=1)
     ended = Event()
@@ -68,7 +68,7 @@ def _gather(
 
 
 def _put(steps: "Queue[Step]", step: Step, ended: Event) -> bool:
-    """Hand over a step; False once nobody takes steps any more."""
+    """Put a step into the queue; False once the iterator is closed."""
     while not ended.is_set():
         try:
             steps.put(step, timeout=PATIENCE)

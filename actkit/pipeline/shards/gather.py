@@ -1,8 +1,8 @@
-"""Records become shards: prepared by the recipe, numbered, gathered until there is enough for one part a table.
+"""Gather records into shards: prepare them by the recipe, number them, and cut where a shard is full.
 
-A shard holds whole records. One record may be more than a shard holds: where the recipe allows it, that record begins a
-shard of its own and goes on through as many as it takes. Other records follow it in the last of them. It is counted in
-the shard where it begins. Its sequences are made when a shard takes them, and none is kept after that.
+A shard holds whole records, except a record that is larger than a shard. Where the recipe allows it, such a record
+begins a shard of its own and continues through as many as it needs; other records follow it in the last of them. It
+counts in the shard where it begins. Its sequences are made when a shard takes them, and are not kept after that.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from actkit.runs.manifest import InputPosition
 from actkit.runs.progress import OnProgress, Progress
 
 MOST_REJECTED = 1 << 16
-"""Rejected records in one shard: a file of nothing else must not fill the memory either."""
+"""Most rejected records in one shard: a file of bad records alone must not fill the memory."""
 
 
 def gather_shards(
@@ -32,11 +32,10 @@ def gather_shards(
     done: Mapping[int, InputPosition] = MappingProxyType({}),
     vocabulary: int | None = None,
 ) -> Iterator[Shard]:
-    """Records in shards; a shard may hold rejected records only.
+    """Yield the records in shards; a shard may hold rejected records only.
 
-    `done` are the ends of the shards that exist, by number: what they hold is read and left aside. Raises RunError
-    where that is not what it was. A record with a token id that the model has no embedding of (`vocabulary` of them)
-    is rejected.
+    `done` are the ends of finished shards, by number: their records are read and skipped. Raises RunError where these
+    have changed. A record with a token id beyond the model's embeddings (`vocabulary` of them) is rejected.
     """
     part = 0
     with closing(recipe.records()) as records:
@@ -53,7 +52,7 @@ def gather_shards(
                 shard = gathering.shard(part)
                 if shard is None:
                     break
-                if part + 1 in done:  # whether its input is what it was, the digest of the next one says
+                if part + 1 in done:  # the next shard's digest tells whether this one's input has changed
                     held = shard
                 else:
                     yield shard
@@ -65,7 +64,7 @@ def gather_shards(
 
 @dataclass
 class _Open:
-    """A record that has been begun, and what is left of it."""
+    """A record of which shards hold some sequences, with its remaining sequences."""
 
     about: Usable
     left: Iterator[TokenSequence]
@@ -75,7 +74,7 @@ class _Open:
 
 @dataclass
 class _Gathering:
-    """The records to gather, led by the one that was too much for the shard before."""
+    """The state of gathering: the source of records, the counts, and a record that did not fit into the last shard."""
 
     recipe: Recipe
     source: Iterator[Record | Rejected]
@@ -87,21 +86,21 @@ class _Gathering:
     digest: InputDigest
     next_id: int = 0
     waiting: Usable | None = None
-    """Read, and in no shard yet."""
+    """A record that was read and is in no shard yet."""
     open: _Open | None = None
-    """The last record of the digest, where it goes on in the next shard."""
+    """The last record of the digest, where it continues in the next shard."""
     last: Record | Rejected | None = None
     """The last record of the digest."""
     passed: int = 0
-    """The number of its sequences in finished shards, where it continues and is not open yet."""
+    """The number of the last record's sequences in finished shards, where it continues and is not open yet."""
 
     def skip(self, end: InputPosition) -> None:
-        """Pass over what a finished shard holds. Raises RunError where the input is not what it was."""
+        """Skip the records of a finished shard. Raises RunError where the input has changed."""
         self.digest.skip(iter(self._record, None), end)
         self.next_id, self.open, self.passed = end.next_sequence_id, None, end.within
 
     def shard(self, part: int) -> Shard | None:
-        """The next shard; None where there is no record left."""
+        """Gather and return the next shard; None where no record is left."""
         shard = Shard(part=part, first=self.digest.read)
         if self.passed:
             self._open_again()
@@ -125,14 +124,14 @@ class _Gathering:
         return shard
 
     def _record(self) -> Record | Rejected | None:
-        """The next record that is in no shard yet; None where there is none."""
+        """Return the next record that is in no shard yet; None where there is none."""
         found = next(self.source, None) if self.waiting is None else self.waiting.record
         self.waiting = None
         self.last = self.last if found is None else found
         return found
 
     def _next(self, shard: Shard) -> Usable | None:
-        """The next usable record; those before it are rejected. None at the end, or after too many rejected ones."""
+        """Return the next usable record and reject those before it; None at the end, or after MOST_REJECTED of them."""
         found, self.waiting = self.waiting, None
         progress, most = self.progress, self.output.max_records
         while found is None and len(shard.rejected) < MOST_REJECTED and (most is None or self.digest.read < most):
@@ -152,7 +151,7 @@ class _Gathering:
         return found
 
     def _take(self, opened: _Open, shard: Shard) -> None:
-        """Give a shard a record's sequences, as many as it has room for, and keep the record open for the next."""
+        """Put a record's sequences into a shard, as many as fit; keep the record open if some are left."""
         about, record = opened.about, opened.about.record
         first = self.next_id - opened.passed  # a parent is named by its index among the record's sequences until here
         before = opened.passed
@@ -172,7 +171,7 @@ class _Gathering:
         self.open = opened if opened.passed < about.n else None
 
     def _open_again(self) -> None:
-        """Make the rest of a record anew that was begun in a finished shard. Raises RunError where it is another."""
+        """Make anew the rest of a record that began in a finished shard. Raises RunError where it has changed."""
         passed, self.passed = self.passed, 0
         with self.progress.timed("tokenize"):
             found = None if self.last is None else usable(self.recipe, self.last, self.room, self.vocabulary)
@@ -192,5 +191,5 @@ class _Gathering:
 
 
 def room_of(kept_bytes: int, batch: BatchSpec) -> Room:
-    """The capacity of one shard, where each kept position takes `kept_bytes` until it is written."""
+    """Return the capacity of one shard, where each kept position takes `kept_bytes` until it is written."""
     return Room(batch.shard_sequences, max(batch.shard_mb * 2**20 // kept_bytes, 1))

@@ -1,4 +1,4 @@
-"""`Shard`: records, or pieces of one, that are computed and written together; `usable` looks at all of one first."""
+"""`Shard`: records, or a part of one, that are computed and written together. `usable` prepares a record for one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from actkit.runs.progress import Progress
 
 @dataclass
 class Shard:
-    """Records gathered until there is enough for one shard."""
+    """Records that are computed and written together, with their sequences."""
 
     records: dict[int, Record] = field(default_factory=dict)
     sequences: list[TokenSequence] = field(default_factory=list)
@@ -24,33 +24,33 @@ class Shard:
     rejected: list[Rejected] = field(default_factory=list)
     kept: int = 0
     part: int = 0
-    """Its number."""
+    """The shard's number."""
     first: int = 0
-    """Records of the input that begin before it."""
+    """The number of the input's records that begin before the shard."""
     end: InputPosition = field(default_factory=InputPosition)
-    """Where in the input the shard ends."""
+    """The position in the input at which the shard ends."""
     shares: dict[int, float] = field(default_factory=dict)
-    """Of records that have sequences in other shards too: record_id → which share of them is here."""
+    """For records with sequences in other shards too: record_id → the share of them that is here."""
 
     @property
     def n_records(self) -> float:
-        """The number of records in it; of one that stands in several shards, its share."""
+        """The number of records here; a record in several shards counts by its share."""
         whole = len(self.records) + len(self.rejected) - len(self.shares)
         return whole + sum(self.shares.values()) if self.shares else whole
 
     @property
     def n_tokens(self) -> int:
-        """The tokens of its sequences; each shared beginning is counted once."""
+        """The number of tokens of the sequences; each shared beginning counts once."""
         return sum(len(sequence.encoding) - sequence.start for sequence in self.sequences)
 
     def record_of(self, sequence_id: int) -> Record | None:
-        """The record that a sequence is of; None for a sequence that is not here."""
+        """Return the record of a sequence; None for a sequence that is not here."""
         owners = (sequence.record_id for sequence in self.sequences if sequence.sequence_id == sequence_id)
         owner = next(owners, None)
         return None if owner is None else self.records[owner]
 
     def take_out(self, rejected: Rejected, progress: Progress) -> None:
-        """Make a record that was taken for usable a rejected one, as if it had been so from the beginning."""
+        """Remove a record that turned out to be unusable, and count it as rejected, not as written."""
         record_id = rejected.record_id
         own = [sequence for sequence in self.sequences if sequence.record_id == record_id]
         self.sequences = [sequence for sequence in self.sequences if sequence.record_id != record_id]
@@ -64,7 +64,7 @@ class Shard:
 
 
 def marks_of(sequence: TokenSequence) -> frozenset[str]:
-    """The counters of `Progress` that a record is counted in for the sake of this sequence."""
+    """Return the counters of `Progress` that count a record because of this sequence."""
     found = {
         "truncated": sequence.n_truncated,
         "special_in_text": sequence.encoding.special_in_text,
@@ -74,7 +74,7 @@ def marks_of(sequence: TokenSequence) -> frozenset[str]:
 
 
 def count(marks: frozenset[str], progress: Progress, sign: int = 1) -> None:
-    """Count a record that has these marks as written (`sign` 1), or no longer (-1)."""
+    """Count a record with these marks as written (`sign` 1), or take the count back (-1)."""
     for name in ("written", *marks):
         setattr(progress, name, getattr(progress, name) + sign)
 
@@ -85,33 +85,33 @@ class Room:
 
     sequences: int
     kept: int
-    """Positions that are kept."""
+    """Kept positions."""
 
     def has(self, sequences: int, kept: int) -> bool:
-        """Whether so much is no more than one shard holds."""
+        """Whether one shard can hold so many sequences and kept positions."""
         return sequences <= self.sequences and kept <= self.kept
 
 
 @dataclass(frozen=True)
 class Usable:
-    """A record that can be used, and what is known of all of its sequences."""
+    """A usable record, with counts over all of its sequences."""
 
     record: Record
     prepared: Prepared
     sequences: Iterable[TokenSequence]
     n: int
     kept: int
-    """Positions of them that are kept."""
+    """The number of kept positions of all sequences."""
     longest: int
-    """Most positions of one of them that are kept."""
+    """The most kept positions of a single sequence."""
     marks: frozenset[str]
     """See `marks_of`."""
     is_long: bool
-    """It is more than one shard holds, and may stand in several; then `sequences` are made anew each time."""
+    """Whether the record is larger than a shard and may stand in several; `sequences` are then made anew each time."""
 
 
 def usable(recipe: Recipe, record: Record | Rejected, room: Room, vocabulary: int | None) -> Usable | Rejected:
-    """The record as the recipe prepares it. One with a token id that the model has no embedding of is rejected."""
+    """Prepare a record by the recipe. Rejects a record with a token id that the model has no embedding of."""
     if isinstance(record, Rejected):
         return record
     try:
@@ -141,7 +141,7 @@ def usable(recipe: Recipe, record: Record | Rejected, room: Room, vocabulary: in
 
 
 def checked(rejected: Rejected, output: OutputSpec, value: object = None) -> Rejected:
-    """The rejected record; `value` is what was read of it. Raises InputError where the first bad one ends the run."""
+    """Return the rejected record, whose value is `value`. Raises InputError where the first bad record ends the run."""
     if output.on_bad_record == "fail":
         raise InputError(told(rejected, value), "mend the record, or go on without: --on-bad-record skip")
     return rejected

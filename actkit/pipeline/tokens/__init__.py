@@ -1,1 +1,1 @@
-"""Text and chats become token sequences with character spans and roles."""
+"""Tokenize texts and chats into token sequences with character spans and roles."""

@@ -1,10 +1,10 @@
-"""Stage 2, tokenize, for chats: messages through the model's template, and where in the result each content stands.
+"""Stage 2, tokenize, for chats: render messages by the model's template, and locate each content in the result.
 
-1. The chat is rendered by the template, then tokenized without adding special tokens again: at most one leading BOS.
-2. The same roles are rendered with placeholders for contents, which leaves the template's own pieces. The chat must be
-   those pieces with the contents, whole or trimmed, between them to the last character, or without the thoughts that
-   they begin with; what is not is a bad record. Boundaries are then read off the token spans, never by tokenizing
-   parts apart.
+1. The template renders the chat. The result is tokenized without adding special tokens again: at most one leading BOS.
+2. The template renders the same roles with placeholders for contents, which leaves its own pieces. The chat must be
+   these pieces with the contents between them, to the last character: whole, trimmed, or without the thoughts that they
+   begin with. Any other chat is a bad record. Boundaries are then read off the token spans; parts are never tokenized
+   apart.
 """
 
 import json
@@ -27,7 +27,7 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rendering:
-    """The arguments of a chat template beside the messages."""
+    """The arguments of a chat template besides the messages."""
 
     add_generation_prompt: bool
     tools: Sequence[Any] | None = None
@@ -41,15 +41,15 @@ def encode_chat(
 ) -> tuple[Encoding, list[Span]]:
     """Render `messages` with the model's chat template and tokenize the result.
 
-    `how` is true or false where it says no more than whether an answer is asked for. Returns the encoding and, for each
-    message, the characters of the rendered text that are its content. Raises RecordError when the template refuses the
-    messages or leaves out a tool or a call of one, or where a content stands cannot be known.
+    `how` may be a bool: whether an answer is asked for. Returns the encoding and, for each message, the character span
+    of its content in the rendered text. Raises RecordError when the template refuses the messages or leaves out a tool
+    or a tool call, and when a content cannot be located.
     """
     how = Rendering(how) if isinstance(how, bool) else how
     for message in messages:
         check_text(message["content"])
     text = render(tokenizer, messages, how)
-    check_text(text)  # a role, too, may hold half a character
+    check_text(text)  # a role may hold half a character too
     _check_calls(messages, text)
     _check_tools(how.tools, text)
     spans = content_spans(tokenizer, messages, text, how)
@@ -64,9 +64,9 @@ def encode_chat(
 
 
 def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) -> str:
-    """The chat template's text for `messages`.
+    """Return the chat template's text for `messages`.
 
-    Raises ModelError where there is no template, or where it does not end, RecordError where it refuses the messages.
+    Raises ModelError where there is no template or it does not end, and RecordError where it refuses the messages.
     """
     if not tokenizer.chat_template:
         raise ModelError("this model has no chat template", "use --no-chat, or an instruction-tuned model")
@@ -94,14 +94,14 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message], how: Rendering) ->
 
 @lru_cache(maxsize=8)
 def _takes_parts(tokenizer: Tokenizer, _template: str) -> bool:
-    """Whether the template reads lists of parts only, as those of some image models do, and drops a plain text."""
+    """Whether the template, as some of image models, writes contents only where they are lists of parts, not text."""
 
     def rendered(content: Any) -> str:
         try:
             return str(tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False))
         except ModelError:
             raise
-        except Exception:  # it may refuse what is no chat
+        except Exception:  # a template may refuse such a chat
             return ""
 
     mark = "\ue000"
@@ -117,7 +117,7 @@ def _in_parts(content: str) -> list[dict[str, str]]:
 
 
 def _check_calls(messages: Sequence[Message], text: str) -> None:
-    """Raise RecordError for a call of a tool that many templates would leave out without a word."""
+    """Raise RecordError for a tool call that the template left out in silence, as many templates do."""
     for index, message in enumerate(messages):
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list):
@@ -129,7 +129,7 @@ def _check_calls(messages: Sequence[Message], text: str) -> None:
 
 
 def _check_tools(tools: Sequence[Any] | None, text: str) -> None:
-    """Raise RecordError for tools that the template leaves out without a word: the model would not know of them."""
+    """Raise RecordError for a tool that the template left out in silence: the model would not know of it."""
     for index, tool in enumerate(tools or ()):
         name = _name_of(tool)
         if not name:
@@ -142,7 +142,7 @@ def _check_tools(tools: Sequence[Any] | None, text: str) -> None:
 
 
 def _name_of(described: Any) -> str | None:
-    """The name of a tool, or of the tool that a call is of; it may stand in `function`."""
+    """Return the name of a tool, or of the tool that a call names; either may have it in `function`."""
     own = described.get("function", described) if isinstance(described, Mapping) else None
     name = own.get("name") if isinstance(own, Mapping) else None
     return name if isinstance(name, str) else None
@@ -151,11 +151,11 @@ def _name_of(described: Any) -> str | None:
 def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, how: Rendering) -> list[Span]:
     """Locate each message's content in the rendered `text`: character spans in the order of the messages.
 
-    A template may look at contents (thinking): where placeholders for all do not leave the text's own pieces, each
-    content is replaced alone. A thought that the template leaves out is in no span. Raises RecordError where neither
-    accounts for every character of `text`.
+    First all contents are replaced by placeholders. Where a template depends on contents (thinking), so that this does
+    not work, each content is replaced alone. A thought that the template leaves out is in no span. Raises RecordError
+    where neither way accounts for every character of `text`.
     """
-    # A placeholder would make content where a call stands alone, and templates write that otherwise.
+    # A message that only calls tools gets no placeholder: templates write messages with content otherwise.
     said = [index for index, message in enumerate(messages) if message["content"] or not message.get("tool_calls")]
     everywhere = {index: f"\ue000{index}\ue001" for index in said}
     found = _placed(tokenizer, messages, everywhere, text, how)
@@ -170,9 +170,9 @@ def content_spans(tokenizer: Tokenizer, messages: Sequence[Message], text: str, 
 def _placed(
     tokenizer: Tokenizer, messages: Sequence[Message], marks: Mapping[int, str], text: str, how: Rendering
 ) -> list[Span] | None:
-    """The spans of the messages in `marks` (number → placeholder); None where `text` is not what they leave of it.
+    """Find the spans of the messages in `marks` (number → placeholder); None if placeholders do not locate them.
 
-    Contents are one piece, or, where that does not do, a thought and an answer.
+    Each content is tried as one piece, then as a thought and an answer.
     """
     contents = {index: messages[index]["content"] for index in marks}
     whole = {index: (mark, [(mark, contents[index])]) for index, mark in marks.items()}
@@ -197,9 +197,9 @@ def _placed(
 
 
 def _shape(tokenizer: Tokenizer, shown: Sequence[Message], how: Rendering) -> str:
-    """The rendering of placeholders. It is the same for all plain chats of the same roles, and cached for them.
+    """Render placeholders. The rendering is the same for all plain chats of the same roles, and cached for them.
 
-    Raises what `render` does.
+    Raises the errors of `render`.
     """
     plain = all(message.keys() == {"role", "content"} for message in shown) and how.tools is None and not how.options
     if not plain or not isinstance(tokenizer.chat_template, str):
@@ -214,12 +214,12 @@ def _kept_shape(tokenizer: Tokenizer, _template: str, said: tuple[tuple[str, str
 
 
 def _alone(tokenizer: Tokenizer, messages: Sequence[Message], index: int, text: str, how: Rendering) -> Span:
-    """The span of one content; the text around it must equal the text around a placeholder in its place."""
+    """Find the span of one content; the text around it must equal the text around a placeholder in its place."""
     content = messages[index]["content"]
     spans = _placed(tokenizer, messages, {index: "\ue000\ue001"}, text, how)
     if spans is None and content.strip() and text.count(content.strip()) == 1 and 0 < index == len(messages) - 1:
-        # The placeholder changed what the template makes of it. What it goes on with is known all the same, if the
-        # conversation before, asking for an answer, is the text's own beginning and the content follows.
+        # The template renders the placeholder otherwise than the content. The content is located all the same if `text`
+        # begins with the rendering of the messages before, with an answer asked for, and the content follows.
         before = render(tokenizer, messages[:index], replace(how, add_generation_prompt=True))
         form = next((form for form in forms_of(content) if before and text.startswith(before + form)), None)
         spans = [(len(before), len(before) + len(form))] if form else None

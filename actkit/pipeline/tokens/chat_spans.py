@@ -1,25 +1,25 @@
-"""Placeholders for the contents of a chat: what a template leaves around them, and where contents then stand in a text.
+"""Placeholders for the contents of a chat: a template renders them, and the text around them locates the contents.
 
-Models that think before they answer begin with a thought, `<think>…</think>`. Templates leave the thoughts of earlier
-turns out, or all of them, and set white space of their own around those that they keep. So a thought and the answer
-after it each get a placeholder, between the tags as they were written.
+Models that think before they answer begin with a thought, `<think>…</think>`. Templates leave out the thoughts of
+earlier turns, or all of them, and put white space of their own around those that they keep. So a thought and the answer
+after it each get a placeholder; the tags stay as they were written.
 """
 
 from collections.abc import Sequence
 
 Piece = tuple[str, str]
-"""A placeholder, and the text that it stands for."""
+"""A placeholder, and the text in whose place it stands."""
 
 OPENS, CLOSES = "<think>", "</think>"
 
 
 def with_marks(content: str, mark: str) -> tuple[str, list[Piece]]:
-    """A content with placeholders in it, and what they stand for: a thought and its answer, or all of the content.
+    """Return a content with placeholders, and the pieces that they replace: thought and answer, or the whole content.
 
-    A content without an answer, with more than one thought, or with text before it has one placeholder.
+    A content without an answer, with more than one thought, or with text before the thought gets one placeholder.
     """
     before, tag, after = content.partition(CLOSES)
-    # Models whose prompt ends with the first tag write the second one alone: what comes before it is the thought.
+    # Models whose prompt ends with the first tag write only the second one: the text before it is the thought.
     inside = before.lstrip().removeprefix(OPENS)
     thought, answer = inside.strip(), after.lstrip()
     if not (tag and answer) or OPENS in inside + answer or CLOSES in answer:
@@ -33,13 +33,13 @@ def with_marks(content: str, mark: str) -> tuple[str, list[Piece]]:
 
 
 def with_tag(text: str, start: int) -> int:
-    """The start of a thought with the tag before it, if there is one; without a tag, its `start` in `text`."""
+    """Return the start of the tag before a thought that begins at `start`; without a tag, `start` itself."""
     before = text[:start].rstrip()
     return len(before) - len(OPENS) if before.endswith(OPENS) else start
 
 
 def between(shape: str, pieces: Sequence[Piece], text: str) -> dict[str, tuple[int, int]] | None:
-    """Placeholder → span, if `text` is `shape` with each one's text, whole or trimmed, in its place; else None."""
+    """Placeholder → span, if `text` is `shape` with each placeholder's text, whole or trimmed, put in; else None."""
     if any(shape.count(mark) != 1 for mark, _ in pieces):
         return None
     spans: dict[str, tuple[int, int]] = {}
@@ -59,5 +59,5 @@ def between(shape: str, pieces: Sequence[Piece], text: str) -> dict[str, tuple[i
 
 
 def forms_of(content: str) -> tuple[str, ...]:
-    """A content as templates write it: whole, or trimmed at either end."""
+    """Return the forms in which templates write a content: whole, or trimmed at one or both ends."""
     return content, content.strip(), content.lstrip(), content.rstrip()

@@ -13,11 +13,11 @@ from actkit.pipeline.tokens.tokenize import TEMPLATE, Tokenizer, are_among, chec
 
 
 def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
-    """The first `length` tokens, and how many were cut off."""
+    """Return the first `length` tokens, and the number of tokens cut off."""
     cut = max(encoding.n_whole - length, 0)
     if not cut:
         return encoding, 0
-    # Typed ones have the role of a message, or none, and are characters of the text, which an added BOS is not.
+    # Typed special tokens have the role of a message, or none, and have characters; an added BOS has none.
     ours = np.array([role != TEMPLATE for role in encoding.role]) & (encoding.char_end > encoding.char_start)
     typed = int((encoding.is_special & ours)[:length].sum()) if encoding.special_in_text else 0
     kept = replace(
@@ -34,10 +34,10 @@ def truncate(encoding: Encoding, length: int) -> tuple[Encoding, int]:
 
 
 def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tuple[Encoding, int]]:
-    """A document's encoding, made without BOS, in pieces of at most `size` tokens, each begun with `bos` if given.
+    """Cut a document's encoding, made without BOS, into pieces of at most `size` tokens, each after a `bos` if given.
 
-    Yields each piece, whose text is its part of the document's, and where in the document that part begins. Where a
-    character is split between two pieces, it is in both. A BOS that the document itself begins with is not in its text.
+    Yields each piece, with its part of the document's text, and the character at which that part begins. A character
+    that is split between two pieces is in both. A BOS with which the document itself begins is not in a piece's text.
     """
     step = size - (bos is not None)
     whole = Tokens(encoding.token_ids, encoding.char_start, encoding.char_end)
@@ -52,10 +52,10 @@ def chunks(encoding: Encoding, size: int, bos: int | None = None) -> Iterator[tu
 def chunks_of_text(
     tokenizer: Tokenizer, text: str, size: int, bos: int | None = None
 ) -> Iterator[tuple[Encoding, int]]:
-    """The pieces that `chunks` gives for a plain text's encoding; only a window and a piece of it are in memory.
+    """Yield the pieces that `chunks` gives for a plain text's encoding, with only a window and a piece in memory.
 
-    Raises RecordError for a text without tokens, for one that cannot be stored, and for a long one that cannot be
-    tokenized in parts.
+    Raises RecordError for a text without tokens, for a text that cannot be stored, and for a long text that cannot be
+    tokenized in windows.
     """
     check_text(text)
     special, unknown = special_ids(tokenizer)

@@ -1,10 +1,10 @@
 """Tokenize a text of any length in windows, with the same tokens as in one piece.
 
-A tokenizer takes some 200 bytes of memory for each character of a text. So a long one is tokenized in windows that
-overlap, each begun at the start of a token of the one before. Where two windows have a row of equal tokens at equal
-characters, the tokens before its middle are taken from the first and those after it from the second: what stands there
-was decided by what is near, and both know it. (For BPE that is exact: a row of tokens is a text's encoding if every two
-neighbours are the encoding of theirs.) Without such a row the window grows; a text without any is a bad record.
+A tokenizer takes some 200 bytes of memory for each character of a text. So a long text is tokenized in overlapping
+windows, each begun at the start of a token of the window before. Where two windows have a run of equal tokens at equal
+characters, the tokens before its middle come from the first window and those after it from the second: nearby text
+decides the tokens there, and both windows contain it. (For BPE that is exact: tokens are a text's encoding if every two
+neighbours are the encoding of their text.) Without such a run the window grows; a text without any is a bad record.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,11 +18,11 @@ from actkit.pipeline.data import Bools, Ints
 from actkit.pipeline.tokens.spans import counted, forward
 
 WINDOW, OVERLAP, LARGEST = 1 << 16, 1 << 12, 1 << 20
-"""Characters of a window, of what two have in common, and of the largest window that is tried."""
+"""Characters of a window, of the overlap of two windows, and of the largest window that is tried."""
 AGREE = 16
-"""Tokens that two windows must have alike, one after another."""
+"""Fewest consecutive tokens in which two windows must agree."""
 SHIFTS = 4
-"""Ways to lay two windows over one another that are tried."""
+"""Most alignments of two windows that are tried."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Tokens:
         return iter((self.ids, self.start, self.end))
 
     def part(self, first: int, last: int | None = None) -> "Tokens":
-        """The tokens [first, last)."""
+        """Return the tokens [first, last)."""
         return Tokens(*(array[first:last] for array in self))
 
     @classmethod
     def joined(cls, parts: Sequence["Tokens"]) -> "Tokens":
-        """Several after one another."""
+        """Join several parts, one after another."""
         filled = [part for part in parts if len(part)]
         if len(filled) == 1:
             return filled[0]
@@ -53,12 +53,12 @@ class Tokens:
 
     @classmethod
     def none(cls) -> "Tokens":
-        """No tokens."""
+        """Return no tokens."""
         return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
 
 
 def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Tokens, int]:
-    """At least the first `hold` tokens of a text, and the number of its tokens after those.
+    """Return at least the first `hold` tokens of a text, and the number of its tokens after these.
 
     With `special` the tokenizer adds its special tokens. Raises RecordError for a long text that cannot be tokenized in
     windows.
@@ -81,7 +81,7 @@ def tokens_in(tokenizer: Any, text: str, special: bool, hold: int) -> tuple[Toke
 
 
 def parts_of(tokenizer: Any, text: str) -> Iterator[Tokens]:
-    """The tokens of a text, no special ones added, part by part: a short text is one.
+    """Yield the tokens of a text part by part, without adding special tokens; a short text is one part.
 
     Raises RecordError for a long text that cannot be tokenized in windows.
     """
@@ -92,9 +92,9 @@ def parts_of(tokenizer: Any, text: str) -> Iterator[Tokens]:
 
 
 def covered(parts: Iterable[Tokens], length: int) -> Iterator[Tokens]:
-    """The tokens of a text of `length` characters, their spans made to cover it: see `spans.covering`.
+    """Yield the tokens of a text of `length` characters, with spans that cover it: see `spans.covering`.
 
-    What follows the last token with text may be given the rest of it, and waits for the next one with text.
+    The last token with text, and those after it, may get the rest of the text, so they wait for the next one with text.
     """
     before, waiting, begun = (0, 0), Tokens.none(), False
     for part in (part for part in parts if len(part)):
@@ -114,7 +114,7 @@ def covered(parts: Iterable[Tokens], length: int) -> Iterator[Tokens]:
 
 
 def _windows(tokenized: Callable[[int, int], Tokens], length: int) -> Iterator[Tokens]:
-    """The tokens of a text of `length` characters, part by part; `tokenized` is asked for those of [first, last)."""
+    """Yield the tokens of a text of `length` characters, part by part; `tokenized` gives those of [first, last)."""
     first, size = 0, WINDOW
     current = tokenized(first, size)
     while first + size < length:
@@ -129,7 +129,7 @@ def _windows(tokenized: Callable[[int, int], Tokens], length: int) -> Iterator[T
                 raise RecordError(
                     None, f"of {length:,} characters, {size:,} have no place where the tokenizer could begin anew"
                 )
-            # Nothing before `first` is asked for again: what is there has been given away.
+            # Tokens before `first` are not made again: they have been yielded.
             size *= 2
             own = tokenized(first, min(first + size, length))
             current = own.part(int(np.searchsorted(own.start, current.start[0])) if len(current) else 0)
@@ -140,9 +140,9 @@ def _windows(tokenized: Callable[[int, int], Tokens], length: int) -> Iterator[T
 
 
 def _joint(current: Tokens, following: Tokens) -> tuple[int, int] | None:
-    """Where to go over from the first window's tokens to the second's: the middle of their longest common row.
+    """Return where the first window's tokens end and the second's begin: the middle of their longest common run.
 
-    A character's tokens stay together. None where there is no such row.
+    Tokens of one character stay together. None where there is no such run.
     """
     starts, mine, theirs = np.intersect1d(current.start, following.start, return_indices=True)
     if not len(starts):
@@ -162,7 +162,7 @@ def _joint(current: Tokens, following: Tokens) -> tuple[int, int] | None:
 
 
 def _longest(flags: Bools) -> tuple[int, int]:
-    """The longest stretch of True: where it begins, and how long it is."""
+    """Return the beginning and the length of the longest run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     if not len(edges):
         return 0, 0
@@ -172,11 +172,11 @@ def _longest(flags: Bools) -> tuple[int, int]:
 
 
 def _called(tokenizer: Any, text: str, special: bool, at: int = 0) -> Tokens:
-    """The tokenizer's result for a text that begins at character `at`. Raises RecordError where it fails."""
+    """Call the tokenizer for a text that begins at character `at`. Raises RecordError where it fails."""
     try:
         fields = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
     except BaseException as error:
-        # Rust's panics are no `Exception`s; a vocabulary without the unknown token that it names raises a bare one.
+        # Rust's panics are no `Exception`s; a vocabulary without the unknown token that it names raises `Exception`.
         if type(error).__name__ != "PanicException" and type(error) is not Exception:
             raise
         raise RecordError(None, f"the model's tokenizer fails at the text: {in_short(str(error))}") from error
@@ -187,7 +187,7 @@ def _called(tokenizer: Any, text: str, special: bool, at: int = 0) -> Tokens:
 
 
 def _added(tokenizer: Any) -> tuple[Tokens, Tokens]:
-    """The special tokens that the tokenizer puts before and after a text."""
+    """Return the special tokens that the tokenizer adds before and after a text."""
     bare, full = _called(tokenizer, "a", False), _called(tokenizer, "a", True)
     n = len(bare)
     first = next(at for at in range(len(full) - n + 1) if full.ids[at : at + n].tolist() == bare.ids.tolist())

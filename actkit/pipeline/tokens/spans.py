@@ -1,4 +1,4 @@
-"""Character spans of tokens: together they cover the text, and tokens that were given one span divide it."""
+"""Character spans of tokens: make them cover the text, and divide a span that several byte tokens share."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,16 +11,16 @@ from actkit.pipeline.data import Bools, Ints
 
 Span = tuple[int, int]
 TOGETHER = 64
-"""Most characters that are normalized together: a letter may have any number of accents."""
+"""Most characters that are normalized together; a letter may have any number of accents."""
 
 
 def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span], text: str) -> Sequence[Span]:
-    """Offsets in which each byte token has the character of `text` that its byte is of.
+    """Return offsets in which each byte token has the span of its own character of `text`.
 
     Unigram models with byte fallback give every byte of a run of unknown characters the span of the whole run
-    (tokenizers 0.23): a boundary inside of it could not be seen. A byte token is one byte, so the run's bytes say which
-    characters they are. Where a normalizer made others of them, it is asked what is normalized together; where that is
-    not what the bytes say, or may be in several places, the offsets stay as they are.
+    (tokenizers 0.23), which hides boundaries inside the run. Decoding the run's bytes gives its characters. Where these
+    were normalized, the normalizer is called to align them with `text`; where the alignment fails or is ambiguous, the
+    offsets stay as they are.
     """
     byte_of = byte_tokens(tokenizer)
     if not byte_of:
@@ -44,9 +44,9 @@ def counted(tokenizer: Any, ids: Sequence[int], offsets: Sequence[Span], text: s
 
 
 def _normalized(tokenizer: Any, text: str, begin: int, end: int, characters: str) -> Sequence[Span]:
-    """For each character that a normalizer made of text[begin:end], or of a part of it, the characters it was made of.
+    """Return, for each of `characters`, the span of text[begin:end] from which the normalizer made it.
 
-    What is normalized together, such as a letter and its accent, has one span.
+    Characters that are normalized together, such as a letter and its accent, have one span.
     """
     normalizer = tokenizer.backend_tokenizer.normalizer
     pieces: list[tuple[int, int, str]] = []
@@ -63,7 +63,7 @@ def _normalized(tokenizer: Any, text: str, begin: int, end: int, characters: str
         pieces.append((at, at + 1, own))
     spans = [(start, last) for start, last, piece in pieces for _ in piece]
     made = "".join(piece for _, _, piece in pieces)
-    # A character of which several are made may be cut at the run's ends: others of them are in the vocabulary.
+    # The run may begin or end with some of the characters made of one: the others are in the vocabulary.
     places = [at for at in range(len(made)) if made.startswith(characters, at)]
     if len(places) != 1:
         return [(begin, end)] * len(characters)
@@ -72,7 +72,7 @@ def _normalized(tokenizer: Any, text: str, begin: int, end: int, characters: str
 
 @lru_cache(maxsize=1)
 def byte_tokens(tokenizer: Any) -> dict[int, int]:
-    """Token id → byte, of a vocabulary that spells what it does not know in bytes; empty for any other."""
+    """Token id → byte, for a vocabulary that spells unknown characters in bytes; empty for any other."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return {}
@@ -81,11 +81,11 @@ def byte_tokens(tokenizer: Any) -> dict[int, int]:
 
 
 def covering(start: Ints, end: Ints, length: int | None) -> tuple[Ints, Ints]:
-    """Spans [n] that never run backwards and leave no character out, up to `length` (None: to the last token's end).
+    """Make spans [n] that never run backwards and leave no character out, up to `length` (None: the last token's end).
 
-    Tokenizers leave white space out of spans or give added tokens the span (0, 0); a gap goes to the token after it,
-    and what remains at the end to the last token. A token of nothing but spaces, left out by those that trim (Pythia,
-    OPT), has an empty span at its end: that end is kept.
+    Tokenizers leave white space out of spans, and give added tokens the span (0, 0). Here a gap goes to the token after
+    it, and a rest at the end to the last token. Tokenizers that trim (Pythia, OPT) give a token of spaces alone an
+    empty span at its end; that end is kept.
     """
     starts, ends, has_text = forward(start, end)
     text = np.flatnonzero(has_text)
@@ -96,9 +96,9 @@ def covering(start: Ints, end: Ints, length: int | None) -> tuple[Ints, Ints]:
 
 
 def forward(start: Ints, end: Ints, before: Span = (0, 0)) -> tuple[Ints, Ints, Bools]:
-    """Spans [n] that never run backwards and have no gaps, and which of them are of text; see `covering`.
+    """Make spans [n] that never run backwards and have no gaps; return them and whether each has text. See `covering`.
 
-    `before` is the span of the token before them, as it was made here.
+    `before` is the span that this function made for the token before them.
     """
     ends = np.maximum(np.maximum.accumulate(end), before[1]) if len(end) else end
     covered = np.concatenate([[before[1]], ends[:-1]])

@@ -1,9 +1,9 @@
 """The program of the process in which chat templates are rendered; `templates` starts it, and nothing imports it.
 
-A template is a program of a model's author. Here it runs in jinja2's sandbox, and what a sandbox does not bound is
-bounded by the system: memory by RLIMIT_AS, time by RLIMIT_CPU, which ends the process. It sees the variables that
-`transformers` gives to templates (`raise_exception`, `strftime_now`, `namespace`, `dict`, the filter `tojson`, loop
-controls, `{% generation %}`), but one fixed date, and nothing that is drawn at random.
+A template is a program of a model's author. Here it runs in jinja2's sandbox. The system bounds what the sandbox does
+not: memory by RLIMIT_AS, time by RLIMIT_CPU, which ends the process. A template has the variables that `transformers`
+gives it (`raise_exception`, `strftime_now`, `namespace`, `dict`, the filter `tojson`, loop controls,
+`{% generation %}`), but sees one fixed date, and may draw nothing at random.
 
 Each request is a line of JSON: {"template", "variables", "date"}. Each answer is a line of JSON: {"bytes"}, with the
 text after it in UTF-8, or {"refused"} with the reason.
@@ -21,7 +21,7 @@ import jinja2.ext
 import jinja2.sandbox
 
 MOST = 1 << 26
-"""Characters of a rendered text."""
+"""Most characters of a rendered text."""
 
 
 class Generation(jinja2.ext.Extension):
@@ -30,13 +30,13 @@ class Generation(jinja2.ext.Extension):
     tags = {"generation"}  # noqa: RUF012 - jinja2's own way to say it
 
     def parse(self, parser: "jinja2.parser.Parser") -> Any:
-        """The statements between the tags."""
+        """Return the statements between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class Space(jinja2.utils.Namespace):
-    """A namespace without names that begin with an underscore, which let templates out of the sandbox."""
+    """A namespace that refuses names beginning with an underscore, by which templates could leave the sandbox."""
 
     def __init__(*args: Any, **named: Any) -> None:
         own, *rest = args
@@ -55,21 +55,21 @@ class Dictionary:
     """`dict(…)` and `dict.fromkeys(…)`, and nothing else of the class."""
 
     def __call__(self, *args: Any, **named: Any) -> dict[Any, Any]:
-        """A dictionary."""
+        """Make a dictionary."""
         return dict(*args, **named)
 
     def fromkeys(self, *args: Any) -> dict[Any, Any]:
-        """A dictionary of equal values."""
+        """Make a dictionary of equal values."""
         return dict.fromkeys(*args)
 
 
 def refuse(message: object) -> NoReturn:
-    """The function that templates call as `raise_exception`."""
+    """Raise the template's own error; templates call it as `raise_exception`."""
     raise jinja2.exceptions.TemplateError(str(message))
 
 
 def drawn(*_: object, **__: object) -> NoReturn:
-    """Refuse: it stands in place of what draws at random."""
+    """Refuse; stands in for jinja2's `random` and `lipsum`."""
     raise jinja2.exceptions.TemplateError("it draws at random, so that no run of it could be repeated")
 
 
@@ -80,13 +80,13 @@ def as_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """The filter `tojson`; jinja2's own escapes for HTML."""
+    """Write JSON as the filter `tojson` of `transformers` does; jinja2's own filter escapes HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 @lru_cache(maxsize=8)
 def compiled(template: str, date: str) -> jinja2.Template:
-    """A template with the date that it sees."""
+    """Compile a template with the date that it sees."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )
@@ -103,7 +103,7 @@ def compiled(template: str, date: str) -> jinja2.Template:
 
 
 def rendered(request: dict[str, Any]) -> bytes:
-    """The text of one request. Raises whatever the template raises."""
+    """Render the text of one request, in UTF-8. Raises whatever the template raises."""
     parts, size = [], 0
     for part in compiled(request["template"], request["date"]).generate(**request["variables"]):
         parts.append(part)

@@ -1,8 +1,8 @@
-"""Chat templates, rendered apart from this process: under a clock that stands still, in bounded time and memory.
+"""Render chat templates in a process of their own: with one fixed date, in bounded time and memory.
 
-A template can read the date (`strftime_now`): a run that goes on after midnight would be two runs. And it can be
-hostile: loops in loops never end, and `'a' * 10**10` asks for 10 GB. So it is rendered in a small process of its own,
-`template_process`, which is killed where it does not answer.
+A template can read the date (`strftime_now`), so that texts of a run could change at midnight. And it can be hostile:
+nested loops never end, and `'a' * 10**10` asks for 10 GB. So it is rendered in a small process, `template_process`,
+which is killed if it does not answer.
 """
 
 import json
@@ -22,22 +22,22 @@ from actkit.errors import ModelError, UsageError
 
 PROGRAM = Path(__file__).with_name("template_process.py")
 MEMORY = 512 << 20
-"""Bytes of address space that the process may have, the interpreter's own included."""
+"""Most bytes of address space of the process, the interpreter's own included."""
 SECONDS = 10
-"""Processor time of one rendering; an ordinary one takes a thousandth of a second."""
+"""Most processor time of one rendering; an ordinary one takes a thousandth of a second."""
 WAIT = 120.0
-"""Seconds after which a rendering is given up, whatever keeps it."""
+"""Seconds after which a rendering is given up, whatever delays it."""
 READS_CLOCK = "strftime_now"
 OURS = "transformers.tokenization_utils_base"
-"""Where `apply_chat_template` is defined that renders a template with jinja2, and with nothing else."""
+"""The module of the `apply_chat_template` that renders a template with jinja2 and does nothing else."""
 
 
 class TemplateRefusedError(Exception):
-    """A template raised an error, or went beyond its bounds: the reason."""
+    """A template raised an error, or went beyond its bounds; the message is the reason."""
 
 
 class DatedTokenizer:
-    """A tokenizer whose chat template sees one date, wherever and whenever it is rendered; all else is as it was.
+    """A tokenizer whose chat template sees one date, wherever and whenever it is rendered; all else is the tokenizer's.
 
     `date` is ISO 8601, such as 2026-11-27T09:30:00.
     """
@@ -53,7 +53,7 @@ class DatedTokenizer:
         return getattr(self.tokenizer, name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """As the tokenizer itself."""
+        """Call the tokenizer itself."""
         return self.tokenizer(*args, **options)
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class DatedTokenizer:
 
     @cached_property
     def all_special_ids(self) -> list[int]:
-        """As the tokenizer's own, which takes as long to list them as to tokenize a short text."""
+        """The tokenizer's own, cached: listing them takes as long as tokenizing a short text."""
         ids: list[int] = self.tokenizer.all_special_ids
         return ids
 
@@ -77,9 +77,9 @@ class DatedTokenizer:
         add_generation_prompt: bool = False,
         **options: Any,
     ) -> Any:
-        """The rendered text of one conversation. A class with a method of its own for it is asked itself.
+        """Render one conversation as text. A tokenizer class with its own method for it renders it itself.
 
-        Raises TemplateRefusedError for whatever the template raises, ModelError where it does not end.
+        Raises TemplateRefusedError for any error of the template, and ModelError where it does not end.
         """
         own = type(self.tokenizer)
         if getattr(own.apply_chat_template, "__module__", None) != OURS or options.pop("tokenize", True):
@@ -100,7 +100,7 @@ class DatedTokenizer:
 
 
 class TemplateProcess:
-    """The process that renders; started with the first text, and again after a text that ended it."""
+    """Starts and calls the process that renders: with the first text, and anew after a text that ended it."""
 
     def __init__(self, memory: int = MEMORY, seconds: int = SECONDS) -> None:
         self._bounds = (memory, seconds)
@@ -109,7 +109,7 @@ class TemplateProcess:
         self._running: subprocess.Popen[bytes] | None = None
 
     def render(self, template: str, variables: Mapping[str, Any], date: str) -> str:
-        """The text. Raises TemplateRefusedError for whatever the template raises, ModelError where it does not end."""
+        """Render a text. Raises TemplateRefusedError for errors of the template, ModelError where it does not end."""
         request = json.dumps({"template": template, "variables": variables, "date": date}, default=_plain)
         with self._lock:
             process = self._started()
@@ -128,7 +128,7 @@ class TemplateProcess:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         if self._running is None:
-            # Not of the terminal's group: Ctrl-C is this process's to answer.
+            # In a session of its own, so that Ctrl-C reaches only this process.
             self._running = subprocess.Popen(
                 [sys.executable, "-P", str(PROGRAM), *map(str, self._bounds)],
                 stdin=subprocess.PIPE,
@@ -141,7 +141,7 @@ class TemplateProcess:
 
 
 def _answered(process: "subprocess.Popen[bytes]", request: bytes) -> bytes | dict[str, Any] | None:
-    """The text, or why there is none; None where the process ended over it."""
+    """Send a request; return the text, or an object with the reason for its refusal; None where no answer came."""
     requests, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     try:
         requests.write(request)
@@ -171,12 +171,12 @@ def _plain(value: Any) -> Any:
 
 
 def now() -> datetime:
-    """The present time, in local time."""
+    """Return the present local time."""
     return datetime.now()
 
 
 def date_of(given: str | None) -> str:
-    """The date that templates see, ISO 8601 to the second: the `given` one, or now. Raises UsageError for no date."""
+    """Return the date for templates, ISO 8601 to the second: `given`, or now. Raises UsageError if it is no date."""
     try:
         moment = now() if given is None else datetime.fromisoformat(given)
     except ValueError as error:

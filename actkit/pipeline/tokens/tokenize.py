@@ -1,7 +1,7 @@
-"""Stage 2, tokenize: texts and chats become token ids with character spans, roles and special-token flags.
+"""Stage 2, tokenize: make token ids of texts and chats, with character spans, roles and special-token flags.
 
-1. A text goes to the tokenizer as it is, in one piece: parts tokenized apart would give other tokens.
-2. Character spans are made to cover the text: what lies between two tokens belongs to the later one.
+1. The tokenizer gets a text unchanged, in one piece: parts tokenized apart would give other tokens.
+2. Character spans are made to cover the text: characters between two tokens belong to the later one.
 3. Boundaries between prompt and response are read off the token spans.
 """
 
@@ -33,21 +33,21 @@ class Tokenizer(Protocol):
         """The ids of the special tokens that have a name."""
 
     def __hash__(self) -> int:
-        """The hash of the object, by which caches know the tokenizer."""
+        """Return the hash of the object, by which caches find the tokenizer."""
 
     def __call__(self, text: str, *, add_special_tokens: bool, return_offsets_mapping: bool) -> Mapping[str, Any]:
-        """`input_ids` and `offset_mapping` of one text."""
+        """Return `input_ids` and `offset_mapping` of one text."""
 
     def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any:
-        """The rendered text."""
+        """Return the rendered text."""
 
 
 def encode_text(tokenizer: Tokenizer, text: str, bos: Bos = "auto", hold: int = MOST_TOKENS) -> Encoding:
     """Tokenize plain text; `bos` decides on the leading BOS. There is never more than one.
 
-    A text that begins with a BOS of its own, as rendered chats do, gets no second one before it.
-    Of a text with many more than `hold` tokens the further ones are counted alone. Raises RecordError when nothing is
-    left to run, and for a long text that cannot be tokenized in parts.
+    A text that begins with its own BOS, as rendered chats do, gets no second one. Of a long text, at least the first
+    `hold` tokens are returned and the others may only be counted. Raises RecordError for a text without tokens, and for
+    a long text that cannot be tokenized in windows.
     """
     check_text(text)
     tokens, beyond = tokens_in(tokenizer, text, bos != "never", hold)
@@ -64,7 +64,7 @@ def encode_pieces(
 ) -> tuple[Encoding, list[Span]]:
     """Tokenize pieces of text, each with a role or None, as one text: tokenizing them apart would give other tokens.
 
-    Returns the encoding and the characters of the pieces that have a role.
+    Returns the encoding and the character spans of the pieces with a role.
     """
     encoding = encode_text(tokenizer, "".join(text for _, text in pieces), bos)
     role: list[str | None] = [TEMPLATE] * len(encoding)
@@ -80,14 +80,14 @@ def encode_pieces(
 
 
 def first_token_of(encoding: Encoding, character: int) -> tuple[int, bool]:
-    """The first token with text at or after `character`, and whether it also holds text before it (merged)."""
+    """Return the first token with text at or after `character`, and whether it also has text before it (merged)."""
     position = int(np.searchsorted(encoding.char_end, character, side="right"))
     merged = position < len(encoding) and int(encoding.char_start[position]) < character
     return position, merged
 
 
 def tokens_of(encoding: Encoding, span: Span) -> tuple[int, int]:
-    """The tokens [first, last) that hold characters of `span`; a token on the boundary counts as inside."""
+    """Return the tokens [first, last) with characters of `span`; a token across its boundary counts as inside."""
     inside = (encoding.char_end > span[0]) & (encoding.char_start < span[1])
     found = np.flatnonzero(inside)
     if len(found) == 0:
@@ -97,14 +97,14 @@ def tokens_of(encoding: Encoding, span: Span) -> tuple[int, int]:
 
 
 def divergence(first: Ints, second: Ints) -> int:
-    """The first position at which two rows of token ids differ; the length of the shorter one if they do not."""
+    """Return the first position at which two rows of token ids differ, or the length of the shorter row."""
     shorter = min(len(first), len(second))
     differing = np.flatnonzero(first[:shorter] != second[:shorter])
     return int(differing[0]) if len(differing) else shorter
 
 
 def leading_bos(tokenizer: Tokenizer, bos: Bos) -> int | None:
-    """The BOS that `bos` puts before a text; None for none. Raises ModelError when there is none to put."""
+    """Return the BOS that `bos` puts before a text; None for none. Raises ModelError if the tokenizer has no BOS."""
     if bos == "always":
         if tokenizer.bos_token_id is None:
             raise ModelError("the tokenizer has no BOS token", "leave out --bos always")
@@ -114,7 +114,7 @@ def leading_bos(tokenizer: Tokenizer, bos: Bos) -> int | None:
 
 
 def check_text(text: str) -> None:
-    """Raise RecordError for what cannot be stored as UTF-8: JSON can spell half a surrogate pair."""
+    """Raise RecordError for text that cannot be stored as UTF-8: JSON can spell half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -122,9 +122,9 @@ def check_text(text: str) -> None:
 
 
 def encoding_of(tokenizer: Tokenizer, text: str, tokens: Tokens, n_beyond: int, typed: Sequence[Span]) -> Encoding:
-    """The encoding of what a tokenizer returned; `typed` are the spans of `text` that are a user's own.
+    """Make an encoding of a tokenizer's result; `typed` are the spans of `text` that a user wrote.
 
-    Raises RecordError where there is no token.
+    Raises RecordError where there are no tokens.
     """
     if not len(tokens):
         raise RecordError(None, "no tokens")
@@ -137,12 +137,12 @@ def encoding_of(tokenizer: Tokenizer, text: str, tokens: Tokens, n_beyond: int, 
 
 
 def special_ids(tokenizer: Tokenizer) -> tuple[Ints, int | None]:
-    """The ids that are no text, and the id that stands for characters outside of the vocabulary.
+    """Return the ids of special tokens, and the id that stands for characters outside of the vocabulary.
 
-    The first are those with a name (BOS, EOS, …) and every added token that the tokenizer calls special:
-    `all_special_ids` lacks, of Llama 3, the tokens around a role. The second is None where the tokenizer has no such
-    token, or where it also is a control token: GPT-2 has one token for all of them, and spells everything in bytes.
-    That some pad with it changes nothing, since no padding is in a text.
+    The first are the tokens with a name (BOS, EOS, …) and every added token that the tokenizer calls special, since
+    `all_special_ids` of Llama 3 lacks the tokens around a role. The second is None where the tokenizer has no such
+    token, or where it is also a control token: GPT-2 has one token for all of them, and spells everything in bytes.
+    Some tokenizers pad with it, which does not matter, since no text has padding.
     """
     return _special_ids(tokenizer, tuple(tokenizer.all_special_ids))
 
@@ -158,7 +158,7 @@ def _special_ids(tokenizer: Tokenizer, named: tuple[int, ...]) -> tuple[Ints, in
 
 
 def are_among(ids: Ints, some: Ints) -> Bools:
-    """[n] which ids are among some others, which ascend: as np.isin, which takes ten times as long for a short text."""
+    """[n] Whether each id is in `some`, which ascends: np.isin takes ten times as long for a short text."""
     if not len(some):
         return np.zeros(len(ids), dtype=np.bool_)
     found: Bools = some[np.minimum(np.searchsorted(some, ids), len(some) - 1)] == ids

@@ -1,7 +1,7 @@
 """Ranks a record's answers by the names of their fields and by their order.
 
-`judged` has verdicts on two answers, `ranked` lists with ranks or scores. Each kind is found in a record by its fields
-(`found`), and gives the answers with a rank each, lower is better, so that pairs are made of all kinds alike.
+`judged` has verdicts on two answers, and `ranked` has lists with ranks or scores. Each kind finds its fields in a
+record (`found`) and gives each answer a rank, lower is better, so that pairs are made of all kinds alike.
 """
 
 import re
@@ -14,9 +14,9 @@ from actkit.recipes.conversations.fields import Fields, lookup
 from actkit.recipes.conversations.messages import parse_messages, rows_of, text_of, text_or_messages
 
 SEVERAL = re.compile("answers$", re.IGNORECASE)
-"""The end of a field's name that says that it holds several answers."""
+"""The end of the name of a field that holds several answers."""
 WRITTEN = re.compile(r"""\s*\[\s*['"].*['"]\s*\]\s*""", re.DOTALL)
-"""A list of texts that was written as text."""
+"""A list of texts, written as text."""
 
 
 @dataclass(frozen=True)
@@ -26,52 +26,52 @@ class Answer:
     value: Any
     """Text, messages, or a whole conversation."""
     path: str
-    """Where in the record it stands."""
+    """The path of the answer in the record."""
     rank: float
     """Lower is better."""
     system: tuple[str, str] | None = None
-    """The system message under which it alone was written, and where that stands."""
+    """The path and text of the system message under which this answer alone was written."""
 
 
 class Answers(Protocol):
-    """A way in which records say which answer is better."""
+    """A way in which records tell which answer is better."""
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
         """Groups of paths; a record that `found` accepts has all paths of one group."""
 
     def found(self, fields: Fields) -> bool:
-        """Whether a record says it in this way."""
+        """Whether a record tells it in this way."""
 
     def read(self, fields: Fields) -> list[Answer]:
-        """The answers. Raises RecordError where an answer is missing, or the record does not rank them."""
+        """Read the answers. Raises RecordError where an answer is missing, or the record does not rank them."""
 
 
 @dataclass(frozen=True)
 class NamedSides:
-    """Two fields whose names say which holds the better answer."""
+    """Two fields whose names tell which holds the better answer."""
 
     chosen: str
     rejected: str
     others: Sequence[tuple[str, str]] = ()
-    """Other names for the two."""
+    """Other names for the two fields."""
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
-        """Two names."""
+        """The two fields, under each of their names."""
         return ((self.chosen, self.rejected), *self.others)
 
     def found(self, fields: Fields) -> bool:
-        """Whether both are there."""
+        """Whether both fields are there."""
         return all(fields.has(path) for path in self.names_in(fields))
 
     def names_in(self, fields: Fields) -> tuple[str, str]:
-        """The two names that a record has."""
+        """Return the two names that a record has."""
         own = (self.chosen, self.rejected)
         return next((two for two in (own, *self.others) if all(map(fields.has, two))), own)
 
     def read(self, fields: Fields) -> list[Answer]:
-        """Both, or where they are lists of texts (RewardBench 2) all of each."""
+        """Read both answers, or all answers of each field if it is a list of texts (RewardBench 2)."""
         answers = []
         for rank, path in enumerate(self.names_in(fields)):
             value = fields.take(path)
@@ -87,22 +87,22 @@ class NamedSides:
 
 @dataclass(frozen=True)
 class LastOf:
-    """Messages that end with the better answer, and a field with the other one (ms-swift)."""
+    """Messages that end with the better answer, and a field with the worse one (ms-swift)."""
 
     messages: str
     rejected: str
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
-        """Both."""
+        """Both fields."""
         return ((self.messages, self.rejected),)
 
     def found(self, fields: Fields) -> bool:
-        """Whether both are there."""
+        """Whether both fields are there."""
         return fields.has(self.messages) and fields.has(self.rejected)
 
     def read(self, fields: Fields) -> list[Answer]:
-        """The whole conversation, and the other answer, which takes the place of its last message."""
+        """Read the whole conversation, and the worse answer, which replaces its last message."""
         whole = parse_messages(fields.take(self.messages), self.messages)
         given = fields.take(self.rejected)
         several = isinstance(given, list) and all(isinstance(text, str) for text in given)
@@ -123,34 +123,34 @@ class InOrder:
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
-        """The list."""
+        """The field of the list."""
         return ((self.answers,),)
 
     def found(self, fields: Fields) -> bool:
-        """Whether there is a list of at least two texts."""
+        """Whether the field is a list of at least two texts."""
         value = fields.value.get(self.answers)
         return isinstance(value, (list, tuple)) and len(value) > 1 and all(isinstance(text, str) for text in value)
 
     def read(self, fields: Fields) -> list[Answer]:
-        """All of them."""
+        """Read all answers."""
         return [Answer(answer, f"{self.answers}[{at}]", at) for at, answer in enumerate(fields.take(self.answers))]
 
 
 def texts_of(value: Any, path: str) -> list[str]:
-    """A list of texts, JSON text of one, or one text alone."""
+    """Return the texts of a list, of JSON text of a list, or of one text alone."""
     found = rows_of(value, path) if is_list(value) else [value]
     return [text_of("" if value is None else value, path) for value in found]
 
 
 def is_list(value: Any) -> bool:
-    """A list, or JSON text of one."""
+    """Whether a value is a list, or a text that may be JSON of one."""
     return isinstance(value, (list, tuple)) or (isinstance(value, str) and value.lstrip().startswith("["))
 
 
 def listed_in(value: Any, path: str) -> Any:
-    """The list that a table has as text: JSON, or in TruthfulQA.csv answers with semicolons between; else the value.
+    """Parse a list that a table holds as text: JSON, or for answers, as in TruthfulQA.csv, texts between semicolons.
 
-    Raises RecordError for one that Python printed.
+    Any other value is returned unchanged. Raises RecordError for a list that Python printed.
     """
     if isinstance(value, str) and WRITTEN.fullmatch(value):
         return texts_of(value, path)

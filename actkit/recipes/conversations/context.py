@@ -1,10 +1,10 @@
-"""Reads the context of an answer: system message, earlier turns, the question, the tools that the model is told of.
+"""Read the context of an answer: system message, earlier turns, the question, and the tools that the model may call.
 
 1. The question is a prompt's text or messages; Alpaca's `input` is written below it.
-2. Earlier turns (`history`) and a system message of their own field go before it.
+2. Earlier turns (`history`) and a system message, each from its own field, go before it.
 3. Tools and other options go to the chat template.
 
-`unread` has what becomes of a field that carries context and is none of these.
+`unread` checks fields that carry context and are none of these.
 """
 
 import json
@@ -29,9 +29,9 @@ from actkit.recipes.conversations.names import (
 from actkit.recipes.conversations.unread import stands_in
 
 OWN = ("tokenize", "add_generation_prompt", "conversation", "tools", "return_dict", "return_tensors")
-"""Options of the chat template that are not a record's to say."""
+"""Options of the chat template that a record may not set."""
 Until = Callable[[Sequence[Message], int], int]
-"""Messages, and how many there are up to the question that they repeat → how many of them are read."""
+"""Messages, and their number up to the question that they repeat → the number of messages to read."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Context:
     asked: tuple[Message, ...] = ()
     """Earlier turns and the question."""
     system: str | None = None
-    """A system message that has a field of its own."""
+    """The system message, if it has its own field."""
     plain: str | None = None
-    """The prompt as it was given, where it is one text and the record has no field for anything else before it."""
+    """The prompt as given, if it is one text and no other field puts anything before it."""
     template: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the chat template beside the messages: `tools`, and options such as enable_thinking."""
+    """Arguments of the chat template besides the messages: `tools`, and options such as enable_thinking."""
     after_colon: bool = False
-    """The prompt is a dialogue whose last word is `Assistant:`, so that the answer's first space is no part of it."""
+    """Whether the prompt is a dialogue that ends with `Assistant:`, so that the space before the answer is dropped."""
 
     begun: str = ""
     """The beginning of the answer, which the record gives and the answer continues."""
@@ -56,16 +56,16 @@ class Context:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """All of it as messages."""
+        """The system message and all turns, as messages."""
         return self.asked if self.system is None else ({"role": "system", "content": self.system}, *self.asked)
 
 
 def read_context(fields: Fields, prompt: str | None = None, listed: bool = True, until: Until | None = None) -> Context:
-    """The context in a record's fields. `prompt` is where the question stands, if not under one of the usual names.
+    """Read the context in a record's fields. `prompt` is the path of the question, if it has no usual name.
 
-    Without a question, messages are the context, unless they are not `listed` as such; without those it is empty.
-    Messages that repeat the question are read as far as it, or `until` where the conversation ends.
-    Raises RecordError, with the field.
+    Without a question, messages are the context if `listed` is set; without either, the context is empty. Messages that
+    repeat the question are read as far as the question, or as far as `until` returns. Raises RecordError, with the
+    field.
     """
     path = fields.names.prompt or prompt or fields.first([name for name in PROMPT if name not in fields.read])
     among = [name for name in MESSAGES if name != path and name not in fields.read] if listed else []
@@ -90,10 +90,10 @@ def read_context(fields: Fields, prompt: str | None = None, listed: bool = True,
 
 
 def whole_beside(fields: Fields, answer: str | None) -> Until | None:
-    """The end of a conversation that goes on after its prompt, which has a field too: ultrachat_200k, Inspect's logs.
+    """Return how far to read messages that continue after a prompt with its own field: ultrachat_200k, Inspect's logs.
 
-    Where an `answer` has a field of its own, it is what stands before that, or it ends with a question; else it goes no
-    further than the prompt. A prompt that was named is wanted alone.
+    They are read to their end if it is a question or no field `answer` is there, and up to the answer if they end with
+    it; else only as far as the prompt. Returns None for a prompt that a user named: it is read alone.
     """
     if fields.names.prompt is not None:
         return None
@@ -109,7 +109,7 @@ def whole_beside(fields: Fields, answer: str | None) -> Until | None:
 
 
 def _repeating(fields: Fields, name: str, asked: Sequence[Message], until: Until | None) -> tuple[Message, ...] | None:
-    """The messages of a field that repeats the question, as far as it or further; None where it does not repeat it."""
+    """Read a field whose messages repeat the question, as far as it or `until`; None if they do not repeat it."""
     try:
         messages = parse_messages(fields.value[name], name)
     except RecordError:
@@ -128,7 +128,7 @@ def _said(message: Message) -> tuple[str, str]:
 
 
 def _asked(fields: Fields, said: str, path: str) -> Context:
-    """A prompt's text, with what is written below it, as messages."""
+    """Make the context of a prompt's text: join a field that belongs below it, and divide a dialogue into messages."""
     for below in JOINED.get(path, ()):
         if fields.has(below) and not stands_in(text_of(fields.value[below], below), [said]):
             said = f"{said}\n{text_of(fields.take(below), below)}"
@@ -139,7 +139,7 @@ def _asked(fields: Fields, said: str, path: str) -> Context:
 
 
 def _with_more(fields: Fields, context: Context, path: str | None) -> Context:
-    """The question with what other fields put before it, and what they tell the chat template."""
+    """Add to the question the messages that other fields put before it, and their arguments for the chat template."""
     before = list(fields.read)
     template, history, system = _template(fields, path), _history(fields), _system(fields)
     more = [name for name in fields.read if name not in before]
@@ -172,7 +172,7 @@ def _system(fields: Fields) -> tuple[str, str] | None:
 
 def _history(fields: Fields) -> tuple[Message, ...]:
     path = fields.names.history or fields.first(HISTORY)
-    # A prompt may be what is called history (SHP), and is read already.
+    # The field called history may be the prompt (SHP), which has been read already.
     if path is None or path in fields.read or is_empty(fields.take(path), listed=True):
         return ()
     said = text_or_messages(fields.take(path), path)
@@ -184,7 +184,7 @@ def _history(fields: Fields) -> tuple[Message, ...]:
 
 
 def _template(fields: Fields, path: str | None) -> dict[str, Any]:
-    """Arguments of the chat template: tools, of the record or beside its messages, and TRL's options."""
+    """Read arguments of the chat template: tools, of the record or next to its messages, and TRL's options."""
     options: dict[str, Any] = {}
     name = fields.first([*TOOLS, *(f"{parent}.tools" for parent in reversed(prefixes_of(path) if path else []))])
     if name is not None:
@@ -198,7 +198,7 @@ def _template(fields: Fields, path: str | None) -> dict[str, Any]:
 
 
 def _tools(value: Any, name: str) -> list[Any]:
-    """A list of tools, or JSON text of one (LLaMA-Factory); OpenAI's older `functions` get today's wrapping."""
+    """Read a list of tools, or JSON text of one (LLaMA-Factory); wrap OpenAI's older `functions` as tools."""
     if isinstance(value, str):
         try:
             value = json.loads(value)

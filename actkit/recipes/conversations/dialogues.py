@@ -1,6 +1,6 @@
-r"""Dialogues as one text.
+r"""Read dialogues that are written as one text.
 
-`\n\nHuman: …\n\nAssistant: …` (hh-rlhf), `### Human: …### Assistant: …` (guanaco), and a question with
+Their forms: `\n\nHuman: …\n\nAssistant: …` (hh-rlhf), `### Human: …### Assistant: …` (guanaco), and a question with
 `<extra_id_1>Assistant` and `<extra_id_1>User` on lines of their own below it (HelpSteer2, SteerLM).
 """
 
@@ -17,26 +17,26 @@ RENDERED = re.compile(
     r"\s*(?:<s>|<\|begin_of_text\|>|<bos>)?\s*"
     r"(?P<mark>\[INST\]|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|prompter\|>|<\|(?:user|system)\|>\n)"
 )
-"""How a prompt begins that a chat template has been applied to already."""
+"""The beginning of a prompt that a chat template has rendered already."""
 TALK = re.compile(r"(?:^|.*\s)USER:\s.*?\s(ASSISTANT:)(?:\s|\Z)", re.DOTALL)
-"""A text with turns as Vicuna has them, within a line."""
+"""A text with Vicuna's turns, which may stand within a line."""
 ASKS = re.compile(r"(?:^|\n)(### (?:Response|Assistant|Output|Answer):?|(?:Assistant|AI|Bot):)\Z|(?<!\w)(ASSISTANT:)\Z")
-"""How a prompt ends that a template of plain text has been applied to already: Alpaca's, Vicuna's."""
+"""The end of a prompt that a template of plain text, such as Alpaca's or Vicuna's, has rendered already."""
 ASKED = re.compile(r"(?:^|\n)(?:### \w|(?:Human|HUMAN|User): )|(?:^|\s)USER: ")
-"""The text before such a prompt."""
+"""An earlier part of such a prompt."""
 LONGEST_END = 40
 SPOKEN = re.compile(
     r"\s*(?:\*\*)?(?:User|USER|Human|HUMAN)(?:\*\*)?:.*?\n\s*(?:\*\*)?((?:Assistant|ASSISTANT|AI|Bot|ChatGPT)(?:\*\*)?:)",
     re.DOTALL,
 )
-"""The beginning of a text that is a talk as a whole, in whatever form: a user's line, and the assistant's below it."""
+"""The beginning of a text that is a whole conversation, in any form: a user's line, and the assistant's below it."""
 ROLES = {"Human": "user", "User": "user", "Assistant": "assistant", "System": "system"}
 
 
 def is_dialogue(text: str) -> bool:
-    """Whether a text is a dialogue as a whole: it begins with a turn, or ends where the assistant's would begin.
+    """Whether a whole text is a dialogue: it begins with a turn, or ends where the assistant's turn would begin.
 
-    `Human:` at the head of a text without blank line and without answer is too little to go by.
+    `Human:` at the beginning of a text without a blank line before it, and without a further turn, is not enough.
     """
     if (text.lstrip().startswith("### ") and HASHES.match(text.lstrip())) or EXTRA.search(text):
         return True
@@ -46,9 +46,9 @@ def is_dialogue(text: str) -> bool:
 
 
 def rendered_by(prompt: str, alone: bool = False) -> str | None:
-    """The mark of the template, of a chat or of plain text, that a prompt is written in already; None for none.
+    """Return the mark of the template, for chats or plain text, that has rendered a prompt already; None for none.
 
-    One that is all that was asked, `alone`, may be a whole talk; among other turns it is what a user pasted.
+    A prompt that is the only turn, `alone`, may also be a whole conversation; among other turns a user pasted it.
     """
     mark = begins_rendered(prompt)
     if mark is not None:
@@ -61,15 +61,15 @@ def rendered_by(prompt: str, alone: bool = False) -> str | None:
 
 
 def begins_rendered(text: str) -> str | None:
-    """The mark of a chat's template that a text begins with; None for none."""
+    """Return the mark of a chat template with which a text begins; None for none."""
     found = RENDERED.match(text)
     return None if found is None else found["mark"].strip()
 
 
 def turns_in(text: str, field: str) -> list[dict[str, str]]:
-    """The messages of a dialogue; nothing of a turn is trimmed but the one space after the colon.
+    """Return the messages of a dialogue; of each turn only the one space after the colon is removed.
 
-    Raises RecordError where a text has no turns, or text before them.
+    Raises RecordError for a text without turns, or with text before them.
     """
     pattern = EXTRA if EXTRA.search(text) else HASHES if HASHES.match(text.lstrip()) else HH
     if pattern is EXTRA and not EXTRA.match(text.lstrip()):
@@ -85,7 +85,7 @@ def turns_in(text: str, field: str) -> list[dict[str, str]]:
 
 
 def open_turns(text: str, field: str) -> list[dict[str, str]]:
-    """The messages of a dialogue that asks for an answer: an assistant's turn that is empty at its end is none."""
+    """Return the messages of a dialogue that asks for an answer, without an empty turn of the assistant at its end."""
     found = turns_in(text, field)
     if len(found) > 1 and found[-1]["role"] == "assistant" and not found[-1]["content"].strip():
         found.pop()

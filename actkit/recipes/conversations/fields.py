@@ -14,31 +14,31 @@ from actkit.recipes.conversations.names import CONTEXT, LISTED, MESSAGES, OF_TEM
 
 Which = Literal["best-worst", "adjacent", "all"]
 INDEX = re.compile(r"\[(-?\d+)\]")
-"""A place in a list as jq and Python write it."""
+"""An index into a list, as jq and Python write it."""
 
 
 @dataclass(frozen=True)
 class ContextFields:
-    """Options that name the fields beside a prompt; None looks for the usual names."""
+    """Options that name further fields besides the prompt; None looks for the usual names."""
 
     system_field: str | None = None
     history_field: str | None = None
     ignore_field: tuple[str, ...] = ()
-    """Fields that carry context and are left out on purpose."""
+    """Fields with context that the user leaves out on purpose."""
 
 
 @dataclass(frozen=True)
 class PairFields:
-    """Options that name the fields of two answers, and of the one that says which is better."""
+    """Options that name the fields of two answers, and the field that tells which is better."""
 
     chosen_field: str | None = None
     rejected_field: str | None = None
     preference_field: str | None = None
-    """Field that says which of two answers is better, or that scores each in a list."""
+    """Field that tells which of two answers is better, or that scores each answer in a list."""
     first_is_better: tuple[str, ...] = ()
-    """Values of that field with which the first answer is better; any other says the second."""
+    """Values of that field for which the first answer is better; any other means the second, except a tie."""
     make_pairs: Which = "best-worst"
-    """Of more than two answers: the best and the worst, each and the next worse one, or all that differ in rank."""
+    """Pairs made of more than two answers: best and worst, each and the next worse, or all that differ in rank."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class FieldNames:
     ignore: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
-        """The paths that were named and must be in some record."""
+        """Return the named paths, each of which must be in some record."""
         own = (self.prompt, self.chosen, self.rejected, self.system, self.history, self.preference)
         return [path for path in own if path is not None]
 
 
 def names_of(prompt: str | None, context: ContextFields, answers: PairFields | None = None) -> FieldNames:
-    """The fields that a command was asked to read."""
+    """Make the names of the fields that a command's options name."""
     two = answers or PairFields()
     return FieldNames(
         prompt,
@@ -77,20 +77,20 @@ def names_of(prompt: str | None, context: ContextFields, answers: PairFields | N
 
 @dataclass
 class Fields:
-    """One record, and which of its fields have been read."""
+    """One record, with a list of its fields that have been read."""
 
     value: Mapping[str, Any]
     names: FieldNames = field(default_factory=FieldNames)
     read: dict[str, None] = field(default_factory=dict)
     """Paths that were read, in order."""
     repeated: dict[str, None] = field(default_factory=dict)
-    """Fields that repeat what was read."""
+    """Fields that repeat the content of read fields."""
     partly: dict[str, None] = field(default_factory=dict)
-    """Parts that were left of fields that were read: `answers without score`."""
+    """Unread parts of read fields: `answers without score`."""
 
     def has(self, path: str) -> bool:
-        """Whether there is such a field and it holds something."""
-        # Most of the two hundred fields that are looked for in a record are not there: that is seen first.
+        """Whether the field exists, is not ignored, and holds something."""
+        # Most of the two hundred fields looked for are in no record: this cheap check comes first.
         if beginning(path) not in self.beginnings:
             return False
         value = lookup(self.value, path)
@@ -98,11 +98,11 @@ class Fields:
 
     @cached_property
     def beginnings(self) -> frozenset[str]:
-        """The first part of every path to a field of the record, up to a dot or a bracket."""
+        """The names of the record's fields, each up to its first dot or bracket."""
         return frozenset(beginning(name) for name in self.value if isinstance(name, str))
 
     def take(self, path: str) -> Any:
-        """The value of a field, None where it is not there; remembered as read unless it is empty."""
+        """Return a field's value and remember the field as read, unless it is empty; None for a missing field."""
         found = None if self.ignored(path) else lookup(self.value, path)
         if not self._says_nothing(path, found):
             self.read[path] = None
@@ -112,18 +112,18 @@ class Fields:
         return is_empty(value, listed=path.rpartition(".")[2] in LISTED)
 
     def ignored(self, path: str) -> bool:
-        """Whether a field, or one that it lies in, is left out on purpose."""
+        """Whether the user leaves out a field, or a field that contains it, on purpose."""
         if not self.names.ignore:
             return False
         parts = path.split(".")
         return any(".".join(parts[: end + 1]) in self.names.ignore for end in range(len(parts)))
 
     def first(self, paths: Sequence[str]) -> str | None:
-        """The first of some fields that holds something."""
+        """Return the first of some fields that holds something; None if none does."""
         return next((path for path in possible(tuple(paths), self.beginnings) if self.has(path)), None)
 
     def messages(self) -> str | None:
-        """The field of a conversation: one of the usual names, or the only one that holds messages, whatever it is."""
+        """Return the field of a conversation: one with a usual name, or the only field that holds messages."""
         usual = self.first(MESSAGES)
         if usual is not None:
             return usual
@@ -133,15 +133,15 @@ class Fields:
 
     @property
     def left(self) -> list[str]:
-        """Fields of the record that hold something and were not read."""
+        """Fields of the record that hold something and were not read, and unread parts of read ones."""
         seen = {top_of(path) for path in (*self.read, *self.repeated)} | {*self.read, *self.repeated}
         whole = [name for name, value in self.value.items() if name not in seen and not self._says_nothing(name, value)]
         return [*whole, *self.partly]
 
     def unused_context(self) -> Iterator[str]:
-        """Fields known to carry context that hold something, and were neither read nor left out on purpose."""
+        """Yield the fields known to carry context that hold something and were neither read nor ignored on purpose."""
         seen = {*self.read, *self.repeated, *(top_of(path) for path in self.read)}
-        if self.names.prompt is not None:  # it was said which of them is the question
+        if self.names.prompt is not None:  # the user named the question
             seen |= {*QUESTION}
         yield from (name for name in possible(CONTEXT, self.beginnings) if name not in seen and self.has(name))
         for name in self.value:  # the same in another spelling
@@ -151,7 +151,7 @@ class Fields:
         yield from self._beside_what_was_read(seen)
 
     def _beside_what_was_read(self, seen: Collection[str]) -> Iterator[str]:
-        """Context within the objects that hold what was read: a system message beside messages in one request."""
+        """Yield context in objects that hold read fields: a system message next to the messages of a request."""
         for parent in dict.fromkeys(prefix for path in self.read for prefix in prefixes_of(path)):
             held = lookup(self.value, parent)
             if parent in OF_TEMPLATE or not isinstance(held, Mapping) or is_message(held):
@@ -167,34 +167,34 @@ class Fields:
 
 
 def prefixes_of(path: str) -> list[str]:
-    """The objects that a path lies in, outermost first, and the path."""
+    """Return the paths of the objects that contain a path, outermost first, and the path itself."""
     parts = INDEX.sub(r".\1", path).split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 @lru_cache(maxsize=1 << 12)
 def beginning(path: str) -> str:
-    """A path, or a field's name, up to its first dot or bracket."""
+    """Return a path, or a field's name, up to its first dot or bracket."""
     return path.partition(".")[0].partition("[")[0]
 
 
 @lru_cache(maxsize=1 << 12)
 def possible(paths: tuple[str, ...], beginnings: frozenset[str]) -> tuple[str, ...]:
-    """Those of some paths that a record may have: records of one file begin alike."""
+    """Return the paths that a record with these `beginnings` may have; cached, since records of a file are alike."""
     return tuple(path for path in paths if beginning(path) in beginnings)
 
 
 def lookup(value: Any, path: str) -> Any:
-    """The value at a path, `answers.0.text` or `answers[0].text`; None where there is none.
+    """Return the value at a path, `answers.0.text` or `answers[0].text`; None where there is none.
 
-    A key that has dots or brackets in it is found as it is.
+    Keys that themselves contain dots or brackets are found too.
     """
     found = _at(value, path)
     return _at(value, INDEX.sub(r".\1", path)) if found is None and "[" in path else found
 
 
 def top_of(path: str) -> str:
-    """The record's own field that a path begins with."""
+    """Return the record's own field with which a path begins."""
     return INDEX.sub(r".\1", path).partition(".")[0]
 
 
@@ -214,7 +214,7 @@ def _at(value: Any, path: str) -> Any:
         if not head.lstrip("-").isdigit() or not -len(value) <= int(head) < len(value):
             return None
         return _at(value[int(head)], rest) if rest else value[int(head)]
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a column of objects, as CSV has it
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a column of objects in CSV
         try:
             return _at(json.loads(value), path)
         except (ValueError, RecursionError):
@@ -223,10 +223,10 @@ def _at(value: Any, path: str) -> Any:
 
 
 def is_empty(value: Any, listed: bool = False) -> bool:
-    """Whether a field holds nothing: null, a number that is none (a gap in a table), no text, no list.
+    """Whether a field holds nothing: null, NaN (a gap in a table), white space, an empty list or object.
 
-    Of a field that is `listed`, which holds messages, tools or the like, JSON of nothing is nothing too; as a prompt or
-    an answer, `null` and `[]` are texts like others.
+    In a `listed` field, which holds messages, tools or the like, JSON of nothing is nothing too. In a prompt or an
+    answer, `null` and `[]` are texts like others.
     """
     if isinstance(value, str):
         return value.strip() in (("", "[]", "{}", "null") if listed else ("",))
@@ -234,7 +234,7 @@ def is_empty(value: Any, listed: bool = False) -> bool:
 
 
 def object_of(value: Any) -> Mapping[str, Any]:
-    """A record's fields; a list of messages is a conversation. Raises RecordError for a record that has none."""
+    """Return a record's fields; a list of messages becomes a conversation. Raises RecordError for any other value."""
     if isinstance(value, list) and value and all(map(is_turn, value)):
         return {MESSAGES[0]: value}
     if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""`Judged`: two answers, with a verdict or scores that say which of them is better."""
+"""`Judged`: two answers, with a verdict or scores that tell which is better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from actkit.recipes.conversations.verdicts import Verdict, as_number, by_name, i
 
 @dataclass(frozen=True)
 class Judged:
-    """Two answers, and fields that say which is better, or how good each is."""
+    """Two answers, and fields that tell which is better, or how good each is."""
 
     stems: Sequence[str]
     suffixes: Sequence[tuple[str, str]]
     verdicts: Sequence[Verdict]
     scores: Sequence[str] = ()
-    """Patterns of fields with a score each; `{}` is the answer's suffix, higher is better."""
+    """Patterns of the fields with each answer's score; `{}` is the answer's suffix, higher is better."""
     turn: str | None = None
-    """Field with the number of the turn that was judged (MT-bench); what comes after it is no part of the answer."""
+    """Field with the number of the judged turn (MT-bench); later turns are no part of the answer."""
     asked: str | None = None
-    """Field with a list of questions, to each of which the answers, lists too, have one text (LMSYS's 55k battles)."""
+    """Field with a list of questions; each answer is a list with a text for each question (LMSYS's 55k battles)."""
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
@@ -37,7 +37,7 @@ class Judged:
         return names is not None and bool(self._by(fields, names))
 
     def read(self, fields: Fields) -> list[Answer]:
-        """Both answers, ranked. Raises RecordError for a tie, and where two verdicts contradict each other."""
+        """Read both answers, ranked. Raises RecordError for a tie, and for unclear or contradicting verdicts."""
         names = self._names(fields)
         assert names is not None
         said = {path: self._says(fields, path, names) for path in self._by(fields, names)}
@@ -63,7 +63,7 @@ class Judged:
         return [Answer(self._said(fields, name), name, rank) for name, rank in zip(names[:2], ranks, strict=True)]
 
     def numbers(self, fields: Fields) -> list[tuple[str, tuple[str, str], str]]:
-        """Verdicts that are numbers and not told by `first_is_better`: the field, both answers' names, the number."""
+        """Return each verdict that is a number: field, answers' names, number; none if `first_is_better` is given."""
         names = self._names(fields)
         if names is None or fields.names.first_is_better:
             return []
@@ -87,12 +87,12 @@ class Judged:
         return value
 
     def _names(self, fields: Fields) -> tuple[str, str, str, str] | None:
-        """The two answers' fields, and their suffixes."""
+        """Return the two answers' fields and suffixes; None where the record lacks them."""
         return next((pair for pair in self._pairs if fields.has(pair[0]) and fields.has(pair[1])), None)
 
     @cached_property
     def _pairs(self) -> tuple[tuple[str, str, str, str], ...]:
-        """All candidates of `_names`, made once: records are many."""
+        """All candidates for `_names`, made once for all records."""
         return tuple(
             (f"{stem}{first}", f"{stem}{second}", _word_of(first), _word_of(second))
             for stem in self.stems
@@ -123,11 +123,11 @@ class Judged:
         return (values[0], values[1]) if len(values) == 2 and None not in values else None  # type: ignore[return-value]
 
     def _of_scores(self, fields: Fields, pattern: str, names: tuple[str, str, str, str]) -> list[str]:
-        """The fields of a pattern that are there."""
+        """Return the record's fields that fit a pattern."""
         own = {pattern.replace("{}", form(suffix)) for suffix in names[2:] for form in (str.lower, str.upper)}
         return sorted(name for name in own if name in fields.value)
 
 
 def _word_of(suffix: str) -> str:
-    """The name in a verdict of an answer whose field has this ending."""
+    """Return the name that a verdict gives to an answer whose field has this suffix."""
     return suffix.strip("_").partition(".")[0].lower()

@@ -1,4 +1,4 @@
-"""Shapes of preference pairs whose better answer a verdict, a rank, a score or the order tells: rows of `SHAPES`."""
+"""Rows of `SHAPES`: preference pairs in which a verdict, a rank, a score or the order tells the better answer."""
 
 from actkit.recipes.conversations.answers import InOrder
 from actkit.recipes.conversations.fields import is_empty, lookup

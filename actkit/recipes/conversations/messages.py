@@ -1,4 +1,4 @@
-"""Read the messages of a conversation into one form, whatever form and names a field has for them."""
+"""Read the messages of a conversation into one form, from fields of any known form and names."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from actkit.errors import RecordError
 from actkit.pipeline.input.field_names import WHAT, WHO, is_message, is_typed, with_role
 
 Message = Mapping[str, Any]
-"""`role` and `content`, both text; calls of tools as they were given."""
+"""`role` and `content`, both text; tool calls as they were given."""
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter", "customer", "client"), "user"),
@@ -18,17 +18,17 @@ ROLES = {
 }
 """A speaker's name in small letters → the role that chat templates know."""
 CALLERS = ("function_call", "tool_call")
-"""Speakers whose text is the call of a tool as JSON (sharegpt)."""
+"""Speakers whose text is a tool call as JSON (sharegpt)."""
 CALLS = {"assistant": ("tool_calls",), "tool": ("tool_call_id",)}
-"""Role → parts of a message that go to the chat template as they are, beside the content and a speaker's `name`."""
+"""Role → parts of a message that go to the chat template unchanged, besides the content and a speaker's `name`."""
 UNREAD = (
     *("function_call", "reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts", "tool_plan"),
     *("documents", "images", "image", "image_url", "audio", "audios", "video", "videos", "attachments"),
     *("channel", "recipient", "prefix", "partial"),
 )
-"""Parts of a message that some templates write out, beside its content, and others leave out."""
+"""Parts of a message, besides its content, that some templates write and others leave out."""
 USUAL = {"channel": "final", "recipient": "all"}
-"""Channel of a message that answers whoever asked: it means the same as no channel (gpt-oss)."""
+"""Values that mean the same as a missing part: the channel and recipient of an ordinary answer (gpt-oss)."""
 TURNS = (
     ("input", "output"),
     ("user", "assistant"),
@@ -36,7 +36,7 @@ TURNS = (
     ("question", "answer"),
     ("prompt", "response"),
 )
-"""Names of a question and its answer where both are one object: LDJnr/Capybara and the like."""
+"""Names of a question and its answer in one object: LDJnr/Capybara and the like."""
 WRAPPED = ("messages", "conversations", "conversation")
 """Fields under which an object may hold its messages."""
 PRINTED = re.compile(
@@ -51,9 +51,9 @@ LOST = "this part of a message is not read, and would be lost"
 
 
 def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
-    """The text of a field, or its messages in any of their forms, JSON text of them among these.
+    """Return the text of a field, or its messages in any of their forms, including JSON text.
 
-    Raises RecordError for a Python list that was printed, and for anything else.
+    Raises RecordError for a list that Python printed, and for any other value.
     """
     if isinstance(value, str):
         found = _decoded(value, field)
@@ -74,10 +74,10 @@ def text_or_messages(value: Any, field: str) -> str | tuple[Message, ...]:
 
 
 def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
-    """Messages in the one form: of a list, of one message, of an object of lists, of JSON text of these.
+    """Read messages into one form from a list, one message, an object of lists, or JSON text of these.
 
-    A message that calls tools keeps the calls, and may have no content. Raises RecordError, with the place, for what is
-    missing or of a wrong type, and for a message with a thought of its own beside its content.
+    A message that calls tools keeps the calls, and may have no content. Raises RecordError, with the path, for a
+    missing part, a wrong type, and a part besides the content that would be lost (`UNREAD`), such as a thought.
     """
     if isinstance(value, str):
         value = _decoded(value, field) or value
@@ -108,13 +108,13 @@ def parse_messages(value: Any, field: str) -> tuple[Message, ...]:
 
 
 def is_turn(value: Any) -> bool:
-    """Whether an object is what somebody says in a conversation: a message whose speaker has the name of a role."""
+    """Whether an object is a turn of a conversation: a message whose speaker has the name of a role."""
     speaker = _first_of(value, (*WHO, "type")) if is_message(value) else None
     return isinstance(speaker, str) and speaker.strip().lower() in (*ROLES, *CALLERS)
 
 
 def rows_of(value: Any, field: str) -> Sequence[Any]:
-    """A list, or the rows of an object of lists, as `datasets` and Parquet write a list of objects; JSON text too."""
+    """Return a list, or the rows of an object of lists, as `datasets` writes a list of objects; also from JSON text."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         if PRINTED.match(value):
             raise RecordError(field, PRINTED_LIST.format(field))
@@ -135,14 +135,14 @@ def rows_of(value: Any, field: str) -> Sequence[Any]:
 
 
 def check_read(message: Mapping[str, Any], place: str) -> None:
-    """Raise RecordError for a part of a message that is not read."""
+    """Raise RecordError for a part of a message that would be lost: see `UNREAD`."""
     unread = next((key for key in UNREAD if message.get(key) and message[key] != USUAL.get(key)), None)
     if unread is not None:
         raise RecordError(f"{place}.{unread}", LOST)
 
 
 def text_of(value: Any, field: str) -> str:
-    """A field's text, empty too; parts of text are joined. Raises RecordError for what is missing or no text."""
+    """Return a field's text, which may be empty; parts of text are joined. Raises RecordError for any other value."""
     if isinstance(value, (list, tuple)) and value and all(isinstance(message, Mapping) for message in value):
         return "".join(_parts(value, field))
     if not isinstance(value, str):
@@ -151,7 +151,7 @@ def text_of(value: Any, field: str) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a JSON value, in an error's words."""
+    """Name the kind of a JSON value for an error."""
     names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null", "bool": "true or false"}
     names["bytes"] = "bytes"
     return names.get(type(value).__name__, "a number")
@@ -174,7 +174,7 @@ def _message(message: Mapping[str, Any], place: str) -> Message:
 
 
 def _calls(said: Any, place: str) -> list[dict[str, Any]]:
-    """The calls that a message of sharegpt spells as JSON: one, or a list of them."""
+    """Read the tool calls that a message of sharegpt writes as JSON: one call, or a list."""
     try:
         found = json.loads(said) if isinstance(said, str) else said
     except (ValueError, RecursionError) as error:
@@ -186,7 +186,7 @@ def _calls(said: Any, place: str) -> list[dict[str, Any]]:
 
 
 def _turn(said: Sequence[Any], place: str) -> list[Message]:
-    """A question and its answer; one that is empty or null is none, as in the first turn of a greeting."""
+    """Make messages of a question and its answer; empty or null ones are dropped, as before a greeting."""
     roles = zip(("user", "assistant"), said, strict=True)
     return [
         {"role": role, "content": text_of(text, f"{place}.{role}")} for role, text in roles if text not in (None, "")
@@ -205,7 +205,7 @@ def _parts(parts: Sequence[Any], field: str) -> Iterator[str]:
 
 
 def _decoded(text: str, field: str) -> Any:
-    """The messages in a JSON text; None where the text is no such JSON."""
+    """Decode the messages in a JSON text; None where the text is no such JSON."""
     if text.lstrip()[:1] not in ("[", "{"):
         return None
     if PRINTED.match(text):
@@ -233,17 +233,17 @@ def _is_message(value: Mapping[str, Any]) -> bool:
 
 
 def _are_parts(value: Any) -> bool:
-    """Whether a list is the parts of one text, as the content of a message has them (OpenAI, Anthropic)."""
+    """Whether a list holds the parts of one text, as the content of a message may (OpenAI, Anthropic)."""
     objects = isinstance(value, (list, tuple)) and bool(value) and all(isinstance(part, Mapping) for part in value)
     return objects and all(isinstance(part.get("type"), str) and not _is_message(part) for part in value)
 
 
 def _lists_of(value: Mapping[str, Any]) -> bool:
-    """Whether an object holds lists alone, as long as one another, where a list of objects is meant."""
+    """Whether an object holds only lists, two at least, as a list of objects is written; their lengths may differ."""
     columns = [column for column in value.values() if column is not None]
     return bool(columns) and all(isinstance(column, (list, tuple)) for column in columns) and len(value) > 1
 
 
 def _first_of(message: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """A field under one of several names: a table of messages of many kinds has all of them, some null."""
+    """Return the first value that is not null under several names: a table of many kinds of messages has all names."""
     return next((message[name] for name in names if message.get(name) is not None), None)

@@ -1,4 +1,4 @@
-"""Refuse a field that a user names and no record has: a misspelt name must not be skipped in silence."""
+"""Refuse a field that a user names and no record has: a misspelt name must not go unnoticed."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +12,18 @@ from actkit.pipeline.input.records import Records
 from actkit.recipes.conversations.fields import lookup
 
 LOOK_AHEAD = 1000
-"""Records looked at."""
+"""Records in which a named field is looked for."""
 SHOWN = 12
-"""Fields of the first record that an error lists."""
+"""Most fields of the first record that an error lists."""
 
 
 def with_fields(
     records: Records, named: Sequence[str | None], fields_of: Callable[[Any], Any] = lambda value: value
 ) -> Records:
-    """The records again. Raises InputError for a field in `named` that none of the first ones has.
+    """Return the records. Raises InputError for a field in `named` that none of the first records has.
 
-    Meant for fields without which a record is used all the same. `fields_of` gives the object that holds the fields of
-    a record's value; a value that is no object is passed over.
+    It is for fields without which a record is still usable. `fields_of` returns the object that holds the fields of a
+    record's value; a value that is no object is skipped.
     """
     wanted = [name for name in named if name is not None]
     if not wanted:
@@ -48,5 +48,5 @@ def check_named(values: Sequence[Any], named: Sequence[str]) -> None:
 
 
 def fields_shown(value: Mapping[Any, Any]) -> str:
-    """The paths of a record's fields, as far as an error shows them."""
+    """List the paths of a record's fields, as many as an error shows."""
     return listed([path[:60] for path in leaves(value)], SHOWN)

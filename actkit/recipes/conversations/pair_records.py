@@ -1,4 +1,4 @@
-"""The records of a file of preference pairs, one a pair."""
+"""Read the records of a file of preference pairs, one for each pair."""
 
 import json
 import re
@@ -35,25 +35,25 @@ from actkit.recipes.conversations.shape import OBJECT_TEXT
 from actkit.recipes.conversations.trees import from_trees
 
 BEST = re.compile("best|better|chosen|choice|correct|preferred|winner|index|answer|label", re.IGNORECASE)
-"""Parts of the names of fields that can say which of several answers is the best, by its number."""
+"""Parts of names of fields that may tell the best of several answers by its number."""
 READ_BY = {
     **dict.fromkeys(("csv", "tsv", "tab"), 'read_csv({}, sep=None, engine="python")'),
     **dict.fromkeys(("parquet", "pq"), "read_parquet({})"),
     **dict.fromkeys(("arrow", "feather"), "read_feather({})"),
     "json": "read_json({})",
 }
-"""The end of a file's name → how pandas reads it."""
+"""The end of a file's name → the call of pandas that reads the file."""
 SCORED = re.compile("scor|rating|grade|stars|reward|quality|helpful|overall", re.IGNORECASE)
-"""Parts of the names of fields that say how good an answer is, beside other numbers."""
+"""Parts of names of fields that tell how good an answer is; fields with other numbers lack them."""
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 LOOK_AHEAD = 1000
-"""Records looked at before a file is given up on."""
+"""Records among which one pair must be found."""
 
 
 def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Records:
-    """The records of a file of pairs, one a pair.
+    """Read the records of a file of pairs, one for each pair.
 
-    Raises InputError when none of the first ones is in a known shape, or a field that was named is in none of them.
+    Raises InputError when none of the first records has a known shape, or none of them has a field that a user named.
     """
     check_form(spec.form)
     looked_at, records, _ = look_ahead(from_trees(read_records(path, "jsonl", read)), LOOK_AHEAD)
@@ -66,7 +66,7 @@ def pairs_in(path: str, spec: PairsSpec, read: ReadSpec | None = None) -> Record
 
 
 def _is_of_answers(values: Sequence[Any], name: str, names: FieldNames) -> bool:
-    """Whether a field is one by which the answers in a list are ranked: it is theirs, and not the record's own."""
+    """Whether a field ranks the answers in a list: then it is a field of the answers, not of the record."""
     if name != names.preference:
         return False
     shapes = (shape_or_none(Fields(value, names)) for value in values if isinstance(value, Mapping))
@@ -74,10 +74,10 @@ def _is_of_answers(values: Sequence[Any], name: str, names: FieldNames) -> bool:
 
 
 def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
-    """Raise InputError where numbers say which of two answers is better, and it is not clear which number means which.
+    """Raise InputError where numbers tell which of two answers is better, but not which number means which answer.
 
-    Of answers called 1 and 2, a 1 beside a 0 may be the second one's. Where both names occur, a third number is a tie
-    or none; of more, such as -3 to 3, they are strengths and no names.
+    If answers are called 1 and 2, a 1 may mean the second one where a 0 occurs too. If both names occur, one further
+    number is a tie or no verdict; several, such as -3 to 3, are strengths and not names.
     """
     seen: dict[tuple[str, tuple[str, str]], dict[str, None]] = {}
     for value in values:
@@ -96,7 +96,7 @@ def check_numbers(values: Sequence[Any], names: FieldNames) -> None:
 
 
 def one_a_pair(records: Records, spec: PairsSpec) -> Records:
-    """The records, each as often as it has pairs, numbered through."""
+    """Yield each record as often as it has pairs, numbered consecutively."""
     number = 0
     for record in records:
         several = pairs_of(record.value, spec) if isinstance(record, Record) else 1
@@ -107,7 +107,7 @@ def one_a_pair(records: Records, spec: PairsSpec) -> Records:
 
 
 def pairs_of(value: Any, spec: PairsSpec) -> int:
-    """The number of pairs in a record, at least one: what is wrong with it is said where it is read."""
+    """Return the number of pairs in a record; at least one, so that reading a bad record raises its error."""
     if spec.which == "best-worst":
         return 1
     try:
@@ -138,7 +138,7 @@ def _none_found(looked_at: Sequence[Record | Rejected], path: str, names: FieldN
 
 
 def _by_grade(record: Mapping[str, Any]) -> str | None:
-    """The option that ranks a record's answers by a number which each of them has; None where they have none."""
+    """Return the option that ranks a record's answers by a number that each of them has; None where they have none."""
     for answers in LISTS:
         given = record.get(answers)
         rows = given if isinstance(given, list) and len(given) > 1 and isinstance(given[0], Mapping) else []
@@ -151,7 +151,7 @@ def _by_grade(record: Mapping[str, Any]) -> str | None:
 
 
 def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
-    """The converter of records that list answers and name the best by its number into pairs; None for other records."""
+    """Return a jq line that makes pairs of records with a list of answers and the best one's number; else None."""
     lists = [name for name, value in objects[0].items() if isinstance(value, list) and len(value) > 1]
     numbers = [name for name in objects[0] if BEST.search(name)]
     for answers, best in product(lists, numbers):
@@ -172,9 +172,9 @@ def _by_number(objects: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
-    """The converter of records with a scored answer each into lists of answers; None for other records.
+    """Return a line of pandas that groups records with one scored answer each into lists of answers; else None.
 
-    Which answer is to be compared with which, in whatever order they come, is the user's to say: no row is a pair.
+    No such row is a pair, and the user must decide which answers are compared, whatever their order.
     """
     first = objects[0]
     scores = [name for name in first if _is_score(first[name])]
@@ -200,13 +200,13 @@ def _by_score(objects: Sequence[Mapping[str, Any]], path: str) -> str | None:
 
 
 def pandas_call(path: str) -> str:
-    """The call of pandas that reads a file, by the end of its name; of any other, lines of JSON."""
+    """Return the call of pandas that reads a file, by the end of its name; by default it reads lines of JSON."""
     ending = path.lower().removesuffix(".gz").rpartition(".")[2]
     return READ_BY.get(ending, "read_json({}, lines=True)").format(json.dumps(path))
 
 
 def _is_score(value: Any) -> bool:
-    """Whether a value is a number, or in CSV a text that is one."""
+    """Whether a value is a number, or, as in CSV, a text that spells one."""
     if isinstance(value, str):
         return NUMBER.fullmatch(value) is not None
     return isinstance(value, float | int) and not isinstance(value, bool)

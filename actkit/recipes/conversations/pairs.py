@@ -1,4 +1,4 @@
-"""Preference pairs: of a record of any known shape, two whole conversations that each end with an answer."""
+"""Read preference pairs: make, of a record of any known shape, two whole conversations that each end with an answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,25 +27,25 @@ class Pair:
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
     plain: tuple[str, str, str] | None = None
-    """Prompt and both answers where they were given as texts, to be joined as they are without a chat template."""
+    """Prompt and both answers, if they were given as texts; without a chat template they are joined unchanged."""
     template: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the chat template beside the messages."""
+    """Arguments of the chat template besides the messages."""
     whole: bool = False
-    """The answers were given as conversations, each with its question."""
+    """Whether the answers were given as conversations, each with its question."""
     shape: str = ""
     read: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     """The record's fields that were read, and those that were not."""
     contrary: tuple[str, ...] = ()
-    """Scores of the two by which the rejected one is better."""
+    """Scores of the two answers by which the rejected one is better."""
 
     def plain_of(self, side: int) -> tuple[str, str] | None:
-        """Prompt and answer of one side (0 is chosen) where they are to be joined as they are."""
+        """Return prompt and answer of one side (0 is chosen) if they were given as texts; see `plain`."""
         return None if self.plain is None else (self.plain[0], self.plain[1 + side])
 
     @property
     def said(self) -> dict[str, tuple[str, ...]]:
-        """The facts about this pair that a run counts."""
+        """The facts of this pair that a run counts."""
         said = {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
         return said | ({CONTRARY: self.contrary} if self.contrary else {})
 
@@ -55,14 +55,14 @@ class PairsSpec:
     """Settings for reading the pairs of a file."""
 
     form: str | None = None
-    """The name of a shape; None tells it of each record."""
+    """The name of a shape; None detects the shape of each record."""
     names: FieldNames = field(default_factory=FieldNames)
     which: Which = "best-worst"
 
 
 @dataclass(frozen=True)
 class PairOf:
-    """One of the pairs of a record that has several."""
+    """One pair of a record that has several, by its number."""
 
     value: Any
     number: int
@@ -75,7 +75,7 @@ def check_form(form: str | None) -> None:
 
 
 def detect(value: Any, names: FieldNames | None = None) -> str | None:
-    """The name of a record's shape; None where it is no preference pair, or can be read in two ways."""
+    """Return the name of a record's shape; None for no preference pair, "ambiguous" for one with two readings."""
     if not isinstance(value, Mapping):
         return None
     try:
@@ -86,7 +86,7 @@ def detect(value: Any, names: FieldNames | None = None) -> str | None:
 
 
 def shape_or_none(fields: Fields) -> Shape | None:
-    """The shape of a record; None too where it can be read in two ways."""
+    """Return the shape of a record; None if it has none, or can be read in two ways."""
     try:
         return shape_of(fields)
     except RecordError:
@@ -94,7 +94,7 @@ def shape_or_none(fields: Fields) -> Shape | None:
 
 
 def read_pair(value: Any, spec: PairsSpec) -> Pair:
-    """The pair in one record. Raises RecordError, with the field, for what is missing, empty or of a wrong type."""
+    """Read the pair in one record. Raises RecordError, with the field, for a missing or empty part or a wrong type."""
     number = value.number if isinstance(value, PairOf) else 0
     fields = Fields(object_of(value.value if isinstance(value, PairOf) else value), spec.names)
     shape = shape_in(fields, spec.form)
@@ -111,7 +111,7 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
     check_unused(fields, sides)
     plain = None
     if context.plain is not None and all(isinstance(text, str) for text in said) and shape.name != "instruction":
-        # A field for what stands before the question counts if it is empty too: the file's records are written alike.
+        # An empty field for earlier messages counts too: all records of the file are then rendered alike.
         has_turns = any(name in fields.value and not fields.ignored(name) for name in (*SYSTEM, *HISTORY))
         has_turns = has_turns or bool(better.system or worse.system)
         plain = None if has_turns else (context.plain, f"{context.begun}{said[0]}", f"{context.begun}{said[1]}")
@@ -121,7 +121,7 @@ def read_pair(value: Any, spec: PairsSpec) -> Pair:
 
 
 def shape_in(fields: Fields, form: str | None) -> Shape:
-    """The shape that a record has, or is to be read as. Raises RecordError where it has none, or not that one."""
+    """Return a record's shape, or the shape `form`. Raises RecordError where the record has none, or not that one."""
     if form is not None:
         shape = BY_NAME[form]
         missing = [name for name in shape.needs if fields.has(name)]
@@ -138,7 +138,7 @@ def shape_in(fields: Fields, form: str | None) -> Shape:
 
 
 def why_no_pair(fields: Fields) -> RecordError:
-    """The error for a record that is no pair: it lacks a side, or a prompt."""
+    """Make the error for a record that is no pair: it lacks a side, or a prompt."""
     sides = (fields.names.chosen or "chosen", fields.names.rejected or "rejected")
     there = [path for path in sides if fields.has(path)]
     if len(there) == 2:
@@ -158,7 +158,7 @@ def why_no_pair(fields: Fields) -> RecordError:
 
 
 def chosen_of(answers: Sequence[Answer], which: Which) -> list[tuple[Answer, Answer]]:
-    """The pairs of better and worse that are made of a record's answers. Raises RecordError where none is better."""
+    """Make pairs, better and worse, of a record's answers. Raises RecordError where no answer is better."""
     ordered = sorted(answers, key=lambda answer: answer.rank)
     if len(ordered) < 2:
         raise RecordError(
@@ -191,10 +191,10 @@ def _said(answer: Answer, has_turns: bool) -> str | tuple[Message, ...]:
 
 
 def with_answer(context: Context, said: str | tuple[Message, ...], answer: Answer) -> tuple[Message, ...]:
-    """The conversation that one answer ends; one that begins with the question itself has all of it before.
+    """Return the conversation that ends with an answer; an answer that repeats the question is the conversation.
 
-    Raises RecordError where such an answer leaves out a part of the question, and where the question ends with the
-    assistant's own words, which the answer may go on with or follow.
+    Raises RecordError where such an answer lacks a part of the question, where the question ends with the assistant's
+    own words, which the answer may continue or follow, and where system messages differ.
     """
     asked = context.asked
     repeats = not isinstance(said, str) and bool(asked) and said[: len(asked)] == asked
@@ -226,7 +226,7 @@ def with_answer(context: Context, said: str | tuple[Message, ...], answer: Answe
 
 
 def _repeats(before: Sequence[Message], whole: Sequence[Message]) -> bool:
-    """Whether a conversation has every message of the prompt, be it with more around it."""
+    """Whether a conversation contains every message of the prompt, alone or within longer text."""
     said = [str(message["content"]) for message in whole[:-1]]
     joined = " ".join(" ".join(said).split())
     return all(

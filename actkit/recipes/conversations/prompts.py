@@ -1,6 +1,6 @@
-"""Prompts and answered prompts: of a record of any known shape, what is asked and, where there is one, the answer.
+"""Read the prompt of a record of any known shape, and the answer, if the record has one.
 
-A record of a preference pair has a prompt too: what both conversations begin with.
+The prompt of a preference pair is the common beginning of both conversations.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ from actkit.recipes.conversations.trees import check_alone, is_row
 from actkit.recipes.conversations.unread import check_unused
 
 PROMPTS = ("prompt", "text", "question", "instruction", "query", "input", "content", "context")
-"""Fields of a prompt, in the order in which they are looked for; `messages` and the like where none is there."""
+"""Fields of a prompt, in the order in which they are looked for; without any, `messages` and the like are."""
 ANSWERS = ("text", "response", "answer", "completion", "output", "comment", "content")
-"""Fields of a labelled text, likewise."""
+"""Fields of a labelled text, in this order likewise."""
 RENDERED = "text"
-"""Field of both that some data sets have beside the others, with all of them in it."""
+"""A field of both that some data sets have in addition, with prompt and answer in it."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Conversation:
     """A prompt with its context, and the answer to it."""
 
     messages: tuple[Message, ...]
-    """All of it, ending with the assistant's where there is an answer."""
+    """All messages; the last one is the assistant's if there is an answer."""
     plain: tuple[str | None, str | None] | None = None
-    """Prompt and answer where they were given as texts, each None where there is none."""
+    """Prompt and answer, if they were given as texts; each is None where there is none."""
     turns_of: str | None = None
-    """The field that needs turns (system, history, tools) beside a prompt that is text."""
+    """The field (system, history, tools) because of which a prompt that is text needs turns."""
     template: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the chat template beside the messages."""
+    """Arguments of the chat template besides the messages."""
     shape: str = ""
     read: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Conversation:
 
     @property
     def said(self) -> dict[str, tuple[str, ...]]:
-        """The facts about this record that a run counts."""
+        """The facts of this record that a run counts."""
         return {"shapes": (self.shape,), "fields_read": self.read, "fields_left": self.left}
 
     @property
@@ -57,7 +57,7 @@ class Conversation:
         return bool(self.messages) and self.messages[-1]["role"] == "assistant"
 
     def under(self, system: str | None) -> "Conversation":
-        """The conversation with a system message. Raises RecordError where it has another one."""
+        """Return the conversation with this system message. Raises RecordError where it has another one."""
         if system is None:
             return self
         first = self.messages[0] if self.messages else None
@@ -69,7 +69,7 @@ class Conversation:
 
 
 def of_text(text: str) -> Conversation:
-    """A prompt that is no record's: a line of text. Raises RecordError for an empty one."""
+    """Make a conversation of a line of text, which is a prompt. Raises RecordError for an empty line."""
     if not text.strip():
         raise RecordError(None, "empty")
     turns = open_turns(text, "prompt") if is_dialogue(text) else [{"role": "user", "content": text}]
@@ -77,10 +77,10 @@ def of_text(text: str) -> Conversation:
 
 
 def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> Conversation:
-    """Read the prompt of one record, and its answer: its field `response`, if it has one, or the end of its messages.
+    """Read the prompt of one record, and its answer, from the field `response` or the end of its messages.
 
-    Raises RecordError, with the field, for what is missing, empty or no text or messages, and for context that would
-    be lost.
+    Raises RecordError, with the field, for a prompt that is missing, empty or neither text nor messages, and for
+    context that would be lost.
     """
     if isinstance(value, str):
         return of_text(value)
@@ -103,7 +103,7 @@ def read_prompt(value: Any, names: FieldNames, response: str | None = None) -> C
 
 
 def check_whole(fields: Fields, path: str | None) -> None:
-    """Raise RecordError for one message of a conversation, which would be run as a prompt without its speaker."""
+    """Raise RecordError for a single message of a conversation, which would be run as a prompt without its speaker."""
     speaker = fields.first(WHO)
     of_message = path in (*WHAT, *WHO) and is_turn(fields.value) and not is_row(fields.value)
     if speaker is not None and of_message:
@@ -113,9 +113,10 @@ def check_whole(fields: Fields, path: str | None) -> None:
 
 
 def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Conversation:
-    """Read one labelled answer, or a text on its own, with what it answers.
+    """Read one labelled answer with its prompt, or a labelled text alone.
 
-    `text` is its field; None looks for `ANSWERS`, then for messages that end with it. Raises RecordError likewise.
+    `text` is its field; None looks for `ANSWERS`, then for messages that end with the answer. Raises RecordError as
+    `read_prompt`.
     """
     fields = Fields(object_of(value), names)
     check_alone(fields.value, names.ignore)
@@ -142,9 +143,9 @@ def read_answered(value: Any, names: FieldNames, text: str | None = None) -> Con
 
 
 def _leave_rendering(fields: Fields, response: str | None = None) -> None:
-    """Leave `text` out where it is the record's own question and answer once more, in somebody's template.
+    """Leave `text` out where it repeats the record's question and answer, rendered by some template.
 
-    tatsu-lab/alpaca has it beside instruction, input and output, and so have chats that were prepared for training.
+    tatsu-lab/alpaca has it besides instruction, input and output, and so have chats prepared for training.
     """
     written = fields.value.get(RENDERED)
     if not isinstance(written, str) or RENDERED in (fields.names.prompt, response):
@@ -165,7 +166,7 @@ def _leave_rendering(fields: Fields, response: str | None = None) -> None:
 def _joined(
     fields: Fields, context: Context, answer: str | tuple[Message, ...] | None, path: str | None, shape: str = ""
 ) -> Conversation:
-    """The context with the answer after it; of a record in no known `shape` the fields that it was read from."""
+    """Join context and answer into a conversation; without a `shape`, the fields that were read name its source."""
     messages = context.messages
     if isinstance(answer, str) and not answer.strip():
         raise RecordError(path, "empty")
@@ -195,7 +196,7 @@ def _joined(
 
 
 def _of_pair(fields: Fields) -> tuple[str, Context | None]:
-    """The shape and prompt of a preference pair: what is asked, or what both conversations begin with; else None."""
+    """Return the shape and prompt of a preference pair: the question, or the conversations' common beginning."""
     shape = shape_or_none(fields)
     if shape is None:
         return "", None
@@ -206,7 +207,7 @@ def _of_pair(fields: Fields) -> tuple[str, Context | None]:
         fault = error
     if pair is None or not pair.whole:
         context = shape.context_of(fields)
-        if fault is not None and not context.messages:  # else what is wrong with the answers is not the prompt's
+        if fault is not None and not context.messages:  # with a prompt, a fault of the answers does not matter
             raise fault
         return shape.name, context
     both = zip(pair.chosen[:-1], pair.rejected[:-1], strict=False)
@@ -222,6 +223,6 @@ def _of_pair(fields: Fields) -> tuple[str, Context | None]:
 
 
 def _shape_of(fields: Fields) -> str:
-    """The source of a prompt, in a word or two."""
+    """Name the fields that a prompt was read from; `text` if there are none."""
     asked = [path for path in fields.read if path.partition(".")[0] in (*PROMPTS, *MESSAGES, *ANSWERS)]
     return " + ".join(asked[:3]) or "text"

@@ -1,4 +1,4 @@
-"""Answers in a list, with ranks or scores."""
+"""`Ranked`: answers in a list, with ranks or scores."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,27 +15,27 @@ from actkit.recipes.conversations.verdicts import as_number, less_is_better
 
 @dataclass(frozen=True)
 class Ranked:
-    """A list of answers, each an object with its text and its rank or score; or a list of texts beside scores."""
+    """A list of answers, each an object with text and rank or score; or a list of texts and a list of their ranks."""
 
     lists: Sequence[str]
     text: Sequence[str] = ()
-    """Fields of an object; none for a list of texts."""
+    """Fields of an answer's text; none for a list of texts."""
     ranks: Sequence[str] = ()
-    """Fields of an object or a record whose lower values are better."""
+    """Fields, of an answer or of the record, of which lower is better."""
     scores: Sequence[str] = ()
-    """Of which higher is better."""
+    """Fields of which higher is better."""
 
     @property
     def needed(self) -> Sequence[Sequence[str]]:
-        """A list."""
+        """The field of a list."""
         return [(name,) for name in self.lists]
 
     def found(self, fields: Fields) -> bool:
-        """Whether there is such a list, with ranks or scores."""
+        """Whether the record has such a list, with ranks or scores."""
         return any(self._by(fields, name) is not None for name in self.lists if fields.has(name))
 
     def read(self, fields: Fields) -> list[Answer]:
-        """All of them that have a rank or a score."""
+        """Read all answers that have a rank or a score. Raises RecordError where ranks and scores disagree."""
         there = [(name, by) for name in self.lists if fields.has(name) and (by := self._by(fields, name)) is not None]
         if len(there) > 1:
             raise RecordError(
@@ -64,7 +64,7 @@ class Ranked:
         ]
 
     def _check_scores(self, fields: Fields, name: str, by: str) -> None:
-        """Raise RecordError for scores beside the ranks that order the answers otherwise."""
+        """Raise RecordError for scores that order the answers otherwise than the ranks do."""
         rows = rows_of(fields.value[name], name)
         for field in self.scores:
             if self.text:
@@ -97,7 +97,7 @@ class Ranked:
         return Answer(lookup(row, path), f"{place}.{path}", rank, system)
 
     def _by(self, fields: Fields, name: str) -> str | None:
-        """The ranking of the answers in a list: a path in each of them, or a field of the record."""
+        """Return the path that ranks the answers of a list, in each answer or in the record; None without one."""
         own = fields.names.preference
         wanted = (_within(own, name),) if own is not None else (*self.ranks, *self.scores)
         try:
@@ -122,5 +122,5 @@ class Ranked:
 
 
 def _within(path: str, name: str) -> str:
-    """A field of each answer in the list `name`, which may be given by its whole path, as errors list it."""
+    """Return a path within each answer of the list `name`; it may be given as the whole path that errors list."""
     return re.sub(rf"{re.escape(name)}(\.-?\d+|\[-?\d+\])?\.", "", path, count=1) if path.startswith(name) else path

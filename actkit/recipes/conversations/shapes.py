@@ -1,10 +1,10 @@
-"""The known shapes of preference pairs: what a record looks like, which data set has it, how it is read.
+"""The known shapes of preference pairs: a sketch of the record, data sets that have it, and the way to read it.
 
-Here are the shapes that name the better answer; those that judge or rank answers are in `judged_shapes`.
+Shapes whose fields name the better answer are here; shapes that judge or rank answers are in `judged_shapes`.
 
-To add a shape, add a row: its fields are told from others by `answers` (see `answers.py`) and `needs`; what stands
-before the answers is read from the usual fields (see `names.py`), or from `prompt`. Then write the page anew (`python
--m tests.made_pages`), and add a record with its rendering to `tests/recipes/conversations/test_shapes.py`.
+To add a shape, add a row. `answers` (see `answers.py`) and `needs` tell its records from others. The messages before
+the answers are read from the usual fields (see `names.py`), or from `prompt`. Then write the page anew (`python -m
+tests.made_pages`), and add a record with its rendering to `tests/recipes/conversations/test_shapes.py`.
 """
 
 from dataclasses import replace
@@ -187,10 +187,10 @@ BY_NAME = {shape.name: shape for shape in SHAPES}
 
 
 def shape_of(fields: Fields) -> Shape | None:
-    """The shape of a record; None if it is none of them.
+    """Return the shape of a record; None if it has none of them.
 
-    Two fields that are named for what they are come before answers that are judged or ranked, from which they were
-    made. Raises RecordError where a record can be read in two ways, naming the option that decides.
+    Fields whose names tell the better answer come before judged or ranked answers, from which they were made. Raises
+    RecordError where a record can be read in two ways, naming the options that decide.
     """
     names = fields.names
     if names.chosen is not None or names.rejected is not None:
@@ -201,9 +201,9 @@ def shape_of(fields: Fields) -> Shape | None:
 
 
 def judged_so(shape: Shape, fields: Fields) -> Shape:
-    """A shape whose fields name the better answer, or where a field is named that says it, judged by that field.
+    """Return the shape; if the user names a field that tells the better answer, with its answers judged by that field.
 
-    Raises RecordError where the record has no such field, or the shape no two fields for it to judge.
+    Raises RecordError where the record lacks that field, or the shape has no two fields for it to judge.
     """
     path = fields.names.preference
     if path is None or isinstance(shape.answers, (Judged, Ranked)):
@@ -218,7 +218,7 @@ def judged_so(shape: Shape, fields: Fields) -> Shape:
 def _found(fields: Fields) -> Shape | None:
     names = fields.names
     shapes = _shapes_of(fields.beginnings)
-    if names.preference is not None:  # what it judges without being told so comes first
+    if names.preference is not None:  # shapes that are judged or ranked anyway come first
         own = [shape for shape in shapes if isinstance(shape.answers, (Judged, Ranked)) and shape.found(fields)]
         shapes = tuple(own) or shapes
     sided = [shape for shape in shapes if shape.answers is CHOSEN]
@@ -229,7 +229,7 @@ def _found(fields: Fields) -> Shape | None:
     found = [shape for shape in shapes if shape.answers is not CHOSEN and shape.found(fields)]
     for kinds in ((LastOf,), (NamedSides,), (Judged, Ranked, InOrder)):
         own_kind = [shape for shape in found if isinstance(shape.answers, kinds)]
-        # Of several that a field judges, the first says more.
+        # Of several judged shapes, the first one is the most specific.
         are_one = kinds == (LastOf,) or all(isinstance(shape.answers, Judged) for shape in own_kind)
         if len(own_kind) > 1 and not are_one:
             two = [shape.name for shape in own_kind[:2]]
@@ -245,6 +245,6 @@ def _found(fields: Fields) -> Shape | None:
 
 @lru_cache(maxsize=1 << 12)
 def _shapes_of(beginnings: frozenset[str]) -> tuple[Shape, ...]:
-    """The shapes whose answers a record may have whose fields begin so: records of one file begin alike."""
+    """Return the shapes whose fields a record with these `beginnings` may have; cached, as records are alike."""
     needed = ((shape, tuple(paths)) for shape in SHAPES for paths in shape.answers.needed)
     return tuple(dict.fromkeys(shape for shape, paths in needed if possible(paths, beginnings) == paths))

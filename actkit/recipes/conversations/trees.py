@@ -1,7 +1,7 @@
-"""Trees of messages (OpenAssistant): each question with its ranked replies becomes a record, its earlier turns with it.
+"""Read trees of messages (OpenAssistant): make a record of each question, with earlier turns and ranked replies.
 
-A tree is one record with nested `replies`, or rows of one `message_tree_id` that follow one another, each a message
-that names its parent. Any other record passes as it is.
+A tree is one record with nested `replies`, or consecutive rows with one `message_tree_id`, each a message that names
+its parent. Other records pass unchanged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from actkit.pipeline.input.records import Records
 
 TREE, PARENT, MESSAGE = "message_tree_id", "parent_id", "message_id"
 DEEPEST = 100
-"""Turns of one conversation."""
+"""Most turns of one conversation."""
 MOST = 10_000
-"""Messages of one tree that are held in memory."""
+"""Most messages of one tree in memory."""
 LOST = "its parent message is not among its tree's records"
 
 
 def is_row(value: Any) -> bool:
-    """Whether a record is one message of a tree whose others are records of their own."""
+    """Whether a record is one message of a tree whose other messages are separate records."""
     return isinstance(value, Mapping) and all(name in value for name in (TREE, PARENT, MESSAGE, "text", "role"))
 
 
@@ -31,14 +31,14 @@ def is_tree(value: Any) -> bool:
 
 
 def check_alone(value: Mapping[str, Any], ignored: Sequence[str]) -> None:
-    """Raise RecordError for a message of a tree: what was said before it stands in other records."""
+    """Raise RecordError for a message of a tree that has a parent: its earlier turns stand in other records."""
     if PARENT not in ignored and is_row(value) and value[PARENT] is not None:
         reason = "a message of a tree, whose earlier turns stand in other records"
         raise RecordError(PARENT, f"{reason}; --ignore-field {PARENT} does without them")
 
 
 def from_trees(records: Records) -> Records:
-    """The records, with those of trees in place of the messages. Numbers are those of what was read."""
+    """Yield the records, with the questions of trees in place of messages; numbers are those of the records read."""
     waiting: list[Record] = []
     for record in records:
         row = record if isinstance(record, Record) and is_row(record.value) else None
@@ -55,7 +55,7 @@ def from_trees(records: Records) -> Records:
 
 
 def _of_rows(rows: Sequence[Record]) -> Iterator[Record | Rejected]:
-    """The questions of one tree that is given message by message; a message that no first one leads to is rejected."""
+    """Yield the questions of a tree given message by message; reject messages that the tree's root does not lead to."""
     replies: dict[Any, list[Record]] = {}
     for row in rows:
         replies.setdefault(_name(row.value[PARENT]), []).append(row)
@@ -74,7 +74,7 @@ def _of_rows(rows: Sequence[Record]) -> Iterator[Record | Rejected]:
 
 
 def _name(value: Any) -> Any:
-    """A message's name, which may be of any type in a strange file."""
+    """Return a message's name as a value that can be hashed: in a strange file it may have any type."""
     return value if value is None or isinstance(value, str) else repr(value)
 
 
@@ -88,7 +88,7 @@ def _of_tree(record: Record, root: Mapping[str, Any]) -> Iterator[Record | Rejec
 
 
 def _questions(node: Any, before: list[Any]) -> Iterator[dict[str, Any]]:
-    """Every message of a tree that has at least two replies with a rank, with the turns that lead to it."""
+    """Yield each message of a tree with at least two ranked replies, with the turns that lead to it."""
     if not isinstance(node, Mapping) or len(before) > DEEPEST:
         return
     replies = node.get("replies")

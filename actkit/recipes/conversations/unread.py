@@ -1,4 +1,4 @@
-"""Checks context that was not read: it must repeat what was read, or the record is rejected with a remedy."""
+"""Check context that was not read: if it does not repeat text that was read, the record is rejected with a remedy."""
 
 import re
 import shlex
@@ -22,9 +22,9 @@ from actkit.recipes.conversations.names import (
 )
 
 NAMED = (("--system-field", SYSTEM), ("--history-field", HISTORY), ("--prompt-field", PROMPT))
-"""Options by which a field is read under another name than these."""
+"""Option → the usual names of the field that it names."""
 LONG = 30
-"""Characters from which on a text that stands inside another is no chance."""
+"""Fewest characters of a text that is not inside another text by chance."""
 
 
 def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> None:
@@ -35,7 +35,7 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
     judged = len(conversations) == 2 and all(map(_ends_in_answer, conversations))
 
     def quotes(text: str) -> bool:
-        """Whether a text quotes the question and both answers: it was written of them, to a judge (Prometheus)."""
+        """Whether a text quotes the question and both answers, as a prompt to a judge does (Prometheus)."""
         return all(stands_in(part, [text]) for part in said if part.strip())
 
     for name in (*fields.unused_context(), *_called_context(fields), *each):
@@ -43,7 +43,7 @@ def check_unused(fields: Fields, conversations: Sequence[Sequence[Message]]) -> 
         usual, own = SPELT.get(plain(name)) or SPELT.get(plain(name.rpartition(".")[2])), shlex.quote(name)
         if usual in CHOICES or name in each:
             offered = [value.strip()] if name in each else choices_of(value) if asked else []
-            if not offered:  # settings of a sampler, or a label's
+            if not offered:  # settings of a sampler or of a label
                 continue
             repeats = all(any(choice in other for other in said) for choice in offered)
         else:
@@ -66,7 +66,7 @@ def _ends_in_answer(messages: Sequence[Message]) -> bool:
 
 
 def _called_context(fields: Fields) -> list[str]:
-    """Fields with a sentence in them that were not read, under no usual name but one with a word for context."""
+    """Return unread fields with a sentence whose names are not usual but have a word for context."""
     texts = (name for name in fields.left if isinstance(name, str) and name in fields.value)
     names = (name for name in texts if tells_context(name) and plain(name) not in SPELT and not fields.ignored(name))
     return [name for name in names if any(map(_is_sentence, _leaves(fields.value[name])))]
@@ -77,13 +77,13 @@ def _is_sentence(text: str) -> bool:
 
 
 def _each_choice(fields: Fields) -> list[str]:
-    """Fields with one choice each, none of which was read; all are left out where one of them is."""
+    """Return the fields with one choice each; none if one of them was read, or the user leaves one out."""
     names = fields_of_choices(fields.value)
     return [] if any(name in fields.read or fields.ignored(name) for name in names) else names
 
 
 def stands_in(text: str, others: Sequence[str]) -> bool:
-    """Whether a text is one of some others, or whole lines of one, or a long part of one."""
+    """Whether a text equals one of some others, or is whole lines or a long part of one."""
     text = text.strip()
     for other in others:
         if text == other.strip() or (len(text) >= LONG and text in other):
@@ -94,9 +94,9 @@ def stands_in(text: str, others: Sequence[str]) -> bool:
 
 
 def _texts(value: Any, name: str) -> Iterator[str]:
-    """All texts of a field that may be a repetition: of messages what they say, else every text in it.
+    """Yield the texts of a field that may repeat others: the contents of its messages, else every text in it.
 
-    An answer at the end of a conversation stands before nothing.
+    An answer at the end of a conversation is left out: it is no context.
     """
     try:
         said = text_or_messages(value, name)

@@ -1,4 +1,4 @@
-"""A field's verdict on two answers: which of them is better, or that neither is. Values are words and numbers."""
+"""Read a field's verdict on two answers, a word or a number: which of them is better, or that neither is."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from actkit.recipes.label_words import is_against
 
 
 def plainly(value: Any) -> str:
-    """A value as a word to be compared: 1, 1.0 and "1" are one, as are true and True."""
+    """Return a value as a word to be compared: 1, 1.0 and "1" become equal, and so do true and True."""
     if isinstance(value, bool):
         return str(value).lower()
     number = as_number(value)
@@ -20,7 +20,7 @@ def plainly(value: Any) -> str:
 
 
 def as_number(value: Any) -> float | None:
-    """A number, or text that spells one; true is 1. None for anything else."""
+    """Return a number, or the number that a text spells; true is 1. None for any other value, NaN and infinity."""
     if isinstance(value, bool) or value is None:
         return float(value) if isinstance(value, bool) else None
     try:
@@ -31,20 +31,20 @@ def as_number(value: Any) -> float | None:
 
 
 SCORES = frozenset(("score", "scores", "rating", "reward", "grade"))
-"""Words in the names of fields that say how good an answer is."""
+"""Words in the names of fields that tell how good an answer is."""
 LESS_IS_BETTER = frozenset(("loss", "cost", "perplexity", "ppl", "nll"))
-"""Words in the name of a field of which the lowest is the best, as of a rank."""
+"""Words in the names of fields whose lowest value is the best, as for a rank."""
 SEPARATORS = re.compile(r"[\W_]+")
 PLACE = re.compile(r"\[\d+\].*")
-"""A place in a list, and what comes after it in a path."""
+"""An index into a list, and the rest of the path after it."""
 TIES = ("tie", "same", "equal", "both", "bothbad", "neither", "none", "draw")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A field that judges two answers. `read` takes its value and the answers' own names, and gives -1, 0 (a tie) or 1.
+    """A field that judges two answers. `read` takes its value, the answers' names and the record.
 
-    -1 says that the first one is better. None where the value cannot be understood.
+    It returns -1 if the first answer is better, 1 if the second is, 0 for a tie, and None for an unclear value.
     """
 
     field: str
@@ -52,10 +52,10 @@ class Verdict:
 
 
 def contrary_scores(record: Mapping[str, Any], better: Answer, worse: Answer) -> tuple[str, ...]:
-    """`score_chosen below score_rejected`: the scores by which the rejected answer is the better one.
+    """Return the scores by which the worse answer is better, such as `score_chosen below score_rejected`.
 
-    A field is the score of an answer whose name has the same words but one: of `chosen_response` and `chosen` that is
-    `chosen`. Scores of faults, losses and ranks count the other way round.
+    The answers' names differ in one word, such as `chosen` and `rejected`. Fields that differ in this word alone, and
+    have a word for a score or rank, are their scores. For faults, losses and ranks less is better.
     """
     words = [SEPARATORS.split(PLACE.sub("", answer.path).lower()) for answer in (better, worse)]
     apart = [(own, other) for own, other in zip(*words, strict=False) if own != other]
@@ -80,7 +80,7 @@ def contrary_scores(record: Mapping[str, Any], better: Answer, worse: Answer) ->
 
 
 def less_is_better(name: str) -> bool:
-    """Whether the least value of a field of this name is the best, as of ranks, losses and faults."""
+    """Whether the least value of a field with this name is the best, as for ranks, losses and faults."""
     words = {*SEPARATORS.split(name.lower())}
     is_rank = "rank" in name.lower() and not SCORES & words
     return is_rank or bool(words & LESS_IS_BETTER) or is_against(name)
@@ -92,7 +92,7 @@ def is_tie(value: Any) -> bool:
 
 
 def by_name(value: Any, names: tuple[str, str], record: Mapping[str, Any]) -> int | None:
-    """A value that names the better answer: 0 or 1, 1 or 2, A or B, model_a, response_1, `A>B`, or the model's name."""
+    """Read a value that names the better answer: 0 or 1, 1 or 2, A or B, model_a, response_1, `A>B`, a model's name."""
     word = plainly(value).strip("[]")
     if is_tie(value):
         return 0
@@ -111,7 +111,7 @@ def by_name(value: Any, names: tuple[str, str], record: Mapping[str, Any]) -> in
 
 
 def _ends_in(word: str, name: str) -> bool:
-    """Whether a word such as model_a, response1 or assistant_b ends in a suffix that stands apart."""
+    """Whether a word such as model_a, response1 or assistant_b ends in an answer's name, apart from the rest."""
     head = word.removesuffix(name)
     if head == word or not head.strip("_- "):
         return False
@@ -126,13 +126,13 @@ def _ends_in(word: str, name: str) -> bool:
 
 
 def by_sign(value: Any, _names: tuple[str, str], _record: Mapping[str, Any]) -> int | None:
-    """A strength of preference: below 0 for the first answer, above 0 for the second (HelpSteer)."""
+    """Read a strength of preference: below 0 for the first answer, above 0 for the second (HelpSteer)."""
     number = as_number(value)
     return None if number is None else (number > 0) - (number < 0)
 
 
 def first_if_one(value: Any, _names: tuple[str, str], _record: Mapping[str, Any]) -> int | None:
-    """1 where the first answer is better, 0 where the second is (SHP)."""
+    """Read 1 as a verdict for the first answer, and 0 as one for the second (SHP)."""
     number = as_number(value)
     return {1.0: -1, 0.0: 1}.get(number) if number is not None else None
 

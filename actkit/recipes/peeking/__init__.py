@@ -1,1 +1,1 @@
-"""`peek`: what a file is, and which commands can read it."""
+"""`peek`: describe a file, and find the commands that can read it."""

@@ -12,11 +12,11 @@ from actkit.pipeline.input.field_names import WHAT, WHO, are_messages, is_messag
 
 EXAMPLES = 2
 LONGEST = 60
-"""Characters of an example."""
+"""Most characters of an example."""
 MOST_LABELS = 12
-"""Values that a column of labels may have."""
+"""Most different values of a column of labels."""
 IDS = re.compile(r"(?:^|[._]|(?<=[a-z]))(?:[ug]u)?(?:id|Id|ID|type)$")
-"""Names of columns that number or sort records."""
+"""Names of columns with ids or types of records."""
 KINDS = {
     "str": "text",
     "ClassName": "class",
@@ -33,15 +33,15 @@ class FileColumn:
 
     name: str
     kinds: Counter[str] = field(default_factory=Counter)
-    """Type → how many values have it."""
+    """Type → the number of values that have it."""
     examples: list[str] = field(default_factory=list)
     values: Counter[str] | None = field(default_factory=Counter)
-    """Value → count; None where there are too many for labels, or long ones."""
+    """Value → count; None if values are too many or too long for labels, or are lists or objects."""
     numbers: list[float] = field(default_factory=list)
     characters: int = 0
-    """Of all texts."""
+    """Characters of all texts."""
     conversations: int = 0
-    """Lists of messages, or single ones."""
+    """The number of values that are messages or lists of messages."""
 
     def add(self, value: Any) -> None:
         """Count one value."""
@@ -63,35 +63,35 @@ class FileColumn:
 
     @property
     def is_constant(self) -> bool:
-        """Whether all records have the same value."""
+        """Whether all records, two at least, have the same value."""
         return self.values is not None and len(self.values) == 1 < sum(self.values.values())
 
     @property
     def is_names(self) -> bool:
-        """Whether its texts look like ids or names: none of those shown has a blank."""
+        """Whether its texts look like ids or names: no example has a blank."""
         return not any(" " in example for example in self.examples)
 
     @property
     def labels(self) -> dict[str, int]:
-        """Value → count, where the column may hold labels: few values, each several times."""
+        """Value → count, if the column may hold labels: few values, each twice or more on average; else empty."""
         if not self.values or len(self.values) < 2 or sum(self.values.values()) < 2 * len(self.values):
             return {}
         return dict(self.values.most_common())
 
     @property
     def has_texts(self) -> bool:
-        """Whether it holds texts and no labels: few values that repeat are texts where they have four words or more."""
+        """Whether it holds texts and no labels: repeated values are texts if they average four words or more."""
         are_labels = sum(value.count(" ") for value in self.labels) < 3 * len(self.labels)
         return bool(self.kinds.get("text")) and not are_labels and not self.is_constant
 
     def facts(self) -> dict[str, Any]:
-        """The column as plain values."""
+        """Return the column as plain values."""
         found: dict[str, Any] = {"types": dict(self.kinds), "examples": self.examples}
         return found | ({"labels": self.labels} if self.labels else {})
 
 
 def columns_of(values: Iterable[Any]) -> list[FileColumn]:
-    """The columns of some records, in the order in which they come, those within objects under dotted paths."""
+    """Return the columns of some records in the order in which they come; fields of objects have dotted paths."""
     found: dict[str, FileColumn] = {}
     for value in values:
         for path, cell in leaves(value).items() if isinstance(value, Mapping) else ():
@@ -100,7 +100,7 @@ def columns_of(values: Iterable[Any]) -> list[FileColumn]:
 
 
 def roles_of(values: Iterable[Any]) -> dict[str, int]:
-    """Role → how many messages have it, in lists of messages anywhere in the records."""
+    """Role → the number of messages that have it, anywhere in the records."""
     counts: Counter[str] = Counter()
     stack: list[Any] = list(values)
     while stack:
@@ -117,9 +117,9 @@ def roles_of(values: Iterable[Any]) -> dict[str, int]:
 
 
 def texts_first(columns: Iterable[FileColumn]) -> list[str]:
-    """Names of the columns of conversations and of text, that with the longest texts first, what may be ids last.
+    """Return the names of columns of conversations, then of text, most characters first; columns that may be ids last.
 
-    What is called an id or a type, and has names alone, is none of them.
+    A column that is called an id or a type, and holds only names, is left out.
     """
     texts = [column for column in columns if column.conversations or column.has_texts]
     texts = [column for column in texts if not (column.is_names and IDS.search(column.name))]
@@ -128,7 +128,7 @@ def texts_first(columns: Iterable[FileColumn]) -> list[str]:
 
 
 def _written(value: Any) -> str:
-    """A value as it is in a file: objects and lists as JSON."""
+    """Write a value as it stands in a file: objects and lists as JSON."""
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (Mapping, list)) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Options of `reward-detect` that the columns of a file suggest: its own labels, grades, or classes."""
+"""Find the options of `reward-detect` that the columns of a file suggest: its own labels, grades, or classes."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,23 +12,23 @@ from actkit.recipes.peeking.columns import FileColumn, texts_first
 from actkit.recipes.peeking.questions import without_passages
 
 MOST_TEXTS = 3
-"""Columns of text that are tried."""
+"""Most columns of text that are tried."""
 SCORES = re.compile(r"scor|rating|grade|stars|reward|quality|helpful|toxic|sentiment|label|overall", re.IGNORECASE)
-"""Names of columns whose numbers may be grades; of others they may be ids."""
+"""Names of columns whose numbers may be grades; numbers of other columns may be ids."""
 ANSWERS = re.compile(r"repl|respon|answer|output|completion|comment|review|turns|messages|text", re.IGNORECASE)
-"""Names of columns that are judged, beside others that ask for it."""
+"""Names of columns with the judged text, where other columns hold its prompt."""
 FEWEST = 12
 """Fewest grades that are split into thirds."""
 MOST_WORDS = 3
-"""Most words of a label; a longer value is a text that stands several times."""
+"""Most words of a label; a longer value is a text that occurs several times."""
 LEADING = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\b")
-"""The grade that a label such as `5 - good` begins with."""
+"""The grade at the beginning of a label such as `5 - good`."""
 DENIED = frozenset(("not", "never", "isn't", "isn’t", "wasn't", "wasn’t"))
-"""Words that turn what follows round; such a label is taken for neither."""
+"""Words that reverse the meaning of others; a label with one counts as neither positive nor negative."""
 
 
 def label_fields(columns: Sequence[FileColumn], values: Sequence[Any]) -> Iterator[FeedbackFields]:
-    """Fields and rules, the plainest first: the usual ones, another field, rules for grades, two classes."""
+    """Yield fields and rules for labels, plainest first: the usual ones, another field, rules for grades, classes."""
     yield FeedbackFields()
     if values and all(isinstance(value, str) for value in values):
         return
@@ -37,19 +37,19 @@ def label_fields(columns: Sequence[FileColumn], values: Sequence[Any]) -> Iterat
     ]
     for column in sorted(columns, key=_likely):
         for own in _of(column):
-            if is_against(column.name):  # a column that counts faults: the most of it is negative
+            if is_against(column.name):  # a column that counts faults: its largest values are negative
                 own = replace(own, positive=own.negative, negative=own.positive)
             yield own
             yield from (replace(own, text=text) for text in texts)
 
 
 def _likely(column: FileColumn) -> int:
-    """Columns that are called as labels are come first, then grades, then words."""
+    """Return a column's place in the order of trying: first those with a label's name, then grades, then words."""
     return 0 if column.name.rpartition(".")[2] in LABEL_FIELDS else 1 if column.numbers else 2
 
 
 def _of(column: FileColumn) -> Iterator[FeedbackFields]:
-    """Ways to read a column as the label, larger grades taken for better ones."""
+    """Yield ways to read a column as the label; larger grades are taken to be better."""
     named = FeedbackFields(label=column.name)
     labels = [label.partition(" (class ")[0] for label in column.labels]
     if not labels:
@@ -70,7 +70,7 @@ def _of(column: FileColumn) -> Iterator[FeedbackFields]:
 
 
 def is_guess(positive: Sequence[str], negative: Sequence[str]) -> bool:
-    """Whether neither words nor grades say which of two labels is the positive one."""
+    """Whether neither words nor grades tell which of two labels is the positive one."""
     if any(LEADING.match(label.lstrip("<>=")) for label in (*positive, *negative)):
         return False
     meant = {WORDS.get(word) for label in (*positive, *negative) for word in re.findall(r"[\w+'’-]+", label.casefold())}
@@ -78,7 +78,7 @@ def is_guess(positive: Sequence[str], negative: Sequence[str]) -> bool:
 
 
 def _better_and_worse(labels: Sequence[str]) -> tuple[str, str]:
-    """Two labels to compare: by the grades that all begin with, by words that say good or bad, or the first two."""
+    """Choose a better and a worse label: by grades if all begin with one, by words for good or bad, or by order."""
     grades = {label: float(found[1]) for label in labels if (found := LEADING.match(label))}
     if len(grades) == len(labels):
         worst, *_, best = sorted(labels, key=grades.__getitem__)

@@ -1,7 +1,7 @@
-"""`peek`: what a file is, which commands can read it, how each would, and the line to type.
+"""`peek`: describe a file, the commands that can read it, how each would, and the line to type.
 
-Each command is asked itself: its recipe prepares the first records with the tokenizer of the model, and nothing is run.
-Where its defaults keep none, options that the columns suggest are tried; the first that keep records are taken.
+For each command, its recipe prepares the first records with the model's tokenizer; no model is run. Where its defaults
+keep too few records, options that the columns suggest are tried; the first that keep half of the records are taken.
 """
 
 import re
@@ -31,14 +31,14 @@ from actkit.recipes.runner import Ingredients, ingredients
 from actkit.runs.facts import labels_shown
 
 LOOKED_AT = 1000
-"""Records whose columns are looked at."""
+"""Most records whose columns are described."""
 IGNORED = re.compile(r"--ignore-field (\S+) leaves it out")
-"""Words of the error about context that the model's template leaves out."""
+"""Part of the errors about context that would be lost, with the name of its field."""
 EMPTY = "empty line"
 ASKING = ("capture", "sae-extract")
 """Commands that read a question."""
 TRIED = 200
-"""Records that each command prepares."""
+"""Most records that each command prepares."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Reading:
     read: int = 0
     kept: int = 0
     why: str = ""
-    """Why not: the first rejected record, or the error."""
+    """The first rejected record, or the error, by which the command cannot read the file."""
     fields_read: list[str] = field(default_factory=list)
     fields_left: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
@@ -59,9 +59,9 @@ class Reading:
     """Tokens of each sequence."""
     labels: dict[str, int] = field(default_factory=dict)
     meant: str = ""
-    """Meaning of a label → its values in the file."""
+    """Each meaning of a label with its values in the file, as text."""
     guessed: bool = False
-    """Whether nothing says which of the two labels of its line is the positive one."""
+    """Whether nothing tells which of the two labels in `line` is the positive one."""
     text: str = ""
     """The first sequence as the model would see it."""
 
@@ -73,19 +73,19 @@ class Peek:
     path: str
     format: str
     records: int | None
-    """The number of records; None where only reading all of them would tell."""
+    """The number of records, estimated unless `exact`; None where only reading all of them would tell."""
     exact: bool
     rejected: str
-    """The first record that cannot be read at all."""
+    """The first record that cannot be read at all; empty for none."""
     columns: list[FileColumn]
     roles: dict[str, int]
     readings: list[Reading]
     joined: str | None = None
-    """The shell line that writes what is asked into one field, where a command would lose a part of it."""
+    """The shell line that writes a whole question into one field, if commands would lose a part of it."""
 
 
 def peek(path: str, description: Description, model: str, read: ReadSpec) -> Peek:
-    """Look at a file with the tokenizer of a model. Raises InputError for a file that cannot be read."""
+    """Describe a file with the tokenizer of a model. Raises InputError for a file that cannot be read."""
     if path == STDIN:
         raise InputError("peek reads a file several times, and standard input can be read once", "save it to a file")
     read, given = _readable(path, read)
@@ -127,7 +127,7 @@ def peek(path: str, description: Description, model: str, read: ReadSpec) -> Pee
 
 
 def _readable(path: str, read: ReadSpec) -> tuple[ReadSpec, tuple[str, ...]]:
-    """How the file is read with the names or the split that its error proposes; and the options that say so."""
+    """Return settings that can read the file, with the columns or split that its error proposes, and their options."""
     given = (*(("--split", read.split) if read.split != "train" else ()),)
     given += ("--columns", read.columns) if read.columns else ()
     try:
@@ -158,9 +158,9 @@ def _format(source: InputSource) -> str:
 
 
 def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, given: tuple[str, ...]) -> Reading:
-    """The reading of the first way that keeps half of the records, else of the first that keeps any, else of the first.
+    """Return the reading of the first try that keeps half of the records, else of the first that keeps any, or first.
 
-    A folder may have a text of another kind beside its tables, so that a way that keeps few is no good one.
+    A folder may have a text of another kind next to its tables, so a try that keeps few records is not good.
     """
     first: Reading | None = None
     poor: Reading | None = None
@@ -183,7 +183,7 @@ def _reading(command: str, path: str, tries: Sequence[Try], made: Ingredients, g
 
 
 def _prepare(recipe: Recipe, into: Reading) -> None:
-    """Have a recipe prepare the first records."""
+    """Prepare the first records by a recipe, and count the results in `into`."""
     if meant := recipe.detected.get("labels"):
         into.meant = labels_shown(meant)
     with closing(recipe.records()) as records:

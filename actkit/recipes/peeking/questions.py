@@ -1,4 +1,4 @@
-"""The shell line that writes a question with its passage or its choices as one prompt: they lie in several fields."""
+"""Make the shell line that writes a question and its passage or choices, from several fields, as one prompt."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from actkit.recipes.peeking.columns import FileColumn
 ASKED = ("question", "question_stem", "query", "prompt", "instruction", "ctx")
 PASSAGES = ("context", *(name for name in UNREADABLE if name not in ("images", "image", "videos", "video", "audios")))
 WITHIN = ("text", "sentences", "contexts", "search_context", "wiki_context", "summary.text")
-"""Where the text of a passage or question stands that is an object."""
+"""Paths of the text in a passage or question that is an object."""
 ANSWERED = ("answer", "answers", "answerKey", "response", "correct_answer", "answers_spans")
 RIGHT = "correct_answer"
 WITHIN_ANSWERS = ("text", "value", "spans")
@@ -32,9 +32,9 @@ MADE = "QUESTIONS.jsonl"
 
 
 def whole_questions(path: str, values: Sequence[Any]) -> str | None:
-    """The line for the first record's fields; None where it has no question beside a passage or choices.
+    """Return the line for the first record's fields; None where it has no question with a passage or choices.
 
-    Choices are lettered, and the answer is the record's own: a letter, a text, or yes or no.
+    The line gives choices letters. The answer is the record's own: a letter, a text, or yes or no.
     """
     record = next((value for value in values if isinstance(value, Mapping)), {})
     asked = next((name for name in ASKED if name in record), None)
@@ -49,7 +49,7 @@ def whole_questions(path: str, values: Sequence[Any]) -> str | None:
 
 
 def without_passages(texts: Sequence[str], columns: Sequence[FileColumn]) -> list[str]:
-    """Columns of text less those that a question of the same records is about."""
+    """Return the columns of text without the passages that questions of the same records are about."""
     is_asked = any(column.name in ASKED for column in columns)
     return [text for text in texts if not (is_asked and text in PASSAGES)]
 
@@ -61,7 +61,7 @@ def _passages(record: Mapping[str, Any], asked: str | None) -> Iterator[str]:
 
 
 def _strings(name: str, record: Mapping[str, Any]) -> str:
-    """All texts of a field, one below the other."""
+    """Return jq's expression for all texts of a field, one below the other."""
     value = record[name]
     inner = next((f"{name}.{path}" for path in WITHIN if isinstance(value, Mapping) and lookup(value, path)), name)
     return _at(inner) if isinstance(lookup(record, inner), str) else f'([{_at(inner)} | .. | strings] | join("\\n"))'
@@ -71,7 +71,7 @@ def _choices(record: Mapping[str, Any]) -> Iterator[str]:
     name = next((name for name in CHOICES if choices_of(record.get(name))), None)
     value = [] if name is None else record[name]
     each = fields_of_choices(record, (*STEMS, *ANSWER_STEMS)) if name is None else []
-    if each and RIGHT in record:  # beside the wrong ones: in any order but one that tells it
+    if each and RIGHT in record:  # the right choice has its own field: sorted, so that the order does not tell it
         field = f"[{', '.join(map(_at, (RIGHT, *each)))}] | sort"
     elif each:
         field = f"[{', '.join(map(_at, each))}]"
@@ -102,13 +102,13 @@ def _answer(name: str, record: Mapping[str, Any]) -> str | None:
 
 
 def _at(path: str) -> str:
-    """A path as jq writes it."""
+    """Write a path as jq does."""
     parts = path.split(".")
     return "".join(f".{part}" if re.fullmatch(r"[A-Za-z_]\w*", part) else f".[{json.dumps(part)}]" for part in parts)
 
 
 def _lines(path: str) -> str:
-    """The beginning of a pipe that writes a file's records as lines of JSON."""
+    """Return the beginning of a pipe that writes a file's records as lines of JSON."""
     plain = path.lower().removesuffix(".gz")
     name = shlex.quote(path)
     if plain.endswith((".jsonl", ".ndjson")):

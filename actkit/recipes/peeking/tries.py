@@ -1,4 +1,4 @@
-"""The ways to give a file to each command that `peek` tries: its defaults, and options that the columns suggest."""
+"""List the tries of `peek`: for each command its defaults, and the options that the columns of a file suggest."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,30 +17,30 @@ from actkit.recipes.peeking.questions import without_passages
 from actkit.recipes.runner import Ingredients
 
 ANSWERS = re.compile(r"repl|respon|answer|output|completion|choices|solution", re.IGNORECASE)
-"""Paths of what may answer what another field asks."""
+"""Paths of fields that may answer the question in another field."""
 ASKS = {*QUESTION, *MESSAGES, "problem", "question_stem"}
-"""Names of what asks, in small letters, of a field or of an object that it lies in."""
+"""Names of a question's field, or of an object that contains it, in small letters."""
 FIRST = re.compile(r"\.0(?=\.|$)")
-"""The first of a list, in a path."""
+"""The index of a list's first object, in a path."""
 USUAL = "response"
-"""The field that is an answer without being named."""
+"""The field of the answer where no option names one."""
 
 
 @dataclass(frozen=True)
 class Try:
-    """One way to give a file to a command: the options beside the file, and the recipe that they make."""
+    """One way to give a file to a command: the options besides the file, and the recipe that they make."""
 
     options: tuple[str, ...]
     recipe: Callable[[Ingredients], Recipe]
     is_guess: bool = False
-    """Whether nothing says which of the two labels in the options is the positive one."""
+    """Whether nothing tells which of the two labels in the options is the positive one."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Fields of prompts, answers and system messages, and whether all go into the chat template.
+    """Fields of prompts, answers and system messages, and whether the chat template renders them.
 
-    None looks for usual names.
+    None looks for the usual names.
     """
 
     prompt: str | None = None
@@ -50,12 +50,12 @@ class Asked:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The options to type for it."""
+        """The options that name these fields on the command line."""
         named = (("--prompt-field", self.prompt), ("--response-field", self.response), ("--system-field", self.system))
         return (*_typed(*named), *(("--chat",) if self.chat else ()))
 
     def fields(self, context: ContextFields) -> dict[str, Any]:
-        """The fields of a spec for it."""
+        """Return these fields as fields of a spec."""
         beside = {"chat": self.chat, "context": replace(context, system_field=self.system)}
         return {"prompt_field": self.prompt, "response_field": self.response or USUAL, **beside}
 
@@ -63,7 +63,7 @@ class Asked:
 def tries_of(
     path: str, read: ReadSpec, columns: Sequence[FileColumn], values: Sequence[Any], context: ContextFields
 ) -> Iterator[tuple[str, list[Try]]]:
-    """Command → the ways to give it the file, the plainest first."""
+    """Yield each command with the tries for it, the plainest first."""
     texts = texts_first(columns)
     read_so: dict[str, Any] = {"read": read, "context": context}
     without = _typed(*(("--ignore-field", name) for name in context.ignore_field))
@@ -104,26 +104,26 @@ def tries_of(
 
 
 def _is_of_several(path: str, values: Sequence[Any]) -> bool:
-    """Whether a path is to the first of several objects in a list: the others would not be read."""
+    """Whether a path leads to the first of several objects in a list: the others would not be read."""
     parents = [path[: found.start()] for found in FIRST.finditer(path)]
     lists = (lookup(value, parent) for parent in parents for value in values)
     return any(isinstance(held, list) and len(held) > 1 for held in lists)
 
 
 def _questions(texts: Sequence[str]) -> Sequence[str]:
-    """Columns that are called as questions and conversations are, or lie in such; where there are none, all."""
+    """Return the columns with the name of a question or conversation, or within one; all columns if there are none."""
     return [name for name in texts if ASKS & {*name.lower().split(".")}] or texts
 
 
 def _system_beside(path: str | None, columns: Sequence[FileColumn]) -> str | None:
-    """The system message in the object in which a text lies; one of the record itself is found without being named."""
+    """Return the system message in the object that contains a text; that of a record itself need not be named."""
     parent, dot, _ = (path or "").rpartition(".")
     names = {column.name for column in columns if column.kinds.get("text")}
     return next((f"{parent}.{name}" for name in SYSTEM if dot and f"{parent}.{name}" in {*names} - {path}), None)
 
 
 def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
-    """Prompts with what may answer them; a system message and other context beside a prompt need a template."""
+    """Yield fields of prompts, with fields that may answer them; `chat` is for context that needs a template."""
     yield Asked()
     yield Asked(chat=True)
     for name in texts:
@@ -133,12 +133,12 @@ def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
 
 
 def _typed(*named: tuple[str, str | None]) -> tuple[str, ...]:
-    """The options to type: the flags that have a value, each followed by it."""
+    """Return the options to type: each flag that has a value, followed by the value."""
     return tuple(word for flag, value in named if value for word in (flag, value))
 
 
 def _pairs(columns: Sequence[FileColumn]) -> Iterator[tuple[str | None, PairFields]]:
-    """The field of the prompt and those of the answers: the usual names, or those that lie within one object."""
+    """Yield the fields of prompt and answers: the usual names, and such names within one object."""
     yield None, PairFields()
     names = {column.name for column in columns}
     for before in dict.fromkeys(name.rpartition(".")[0] for name in names if "." in name):

@@ -1,1 +1,1 @@
-"""`steer`: the texts it scores, the interventions it makes, and the run that holds what they did."""
+"""`steer`: choose texts and interventions, and score the texts under the interventions in a run."""

@@ -1,4 +1,4 @@
-"""The answers that `steer` generates: to score, and to look at. In a plan, placeholders stand for them."""
+"""Generate answers for `steer`: to score, and to show. In a plan, placeholders stand for them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from actkit.recipes.steering.spec import SteerSpec
 from actkit.recipes.steering.texts import TEST, Wordings
 
 SHOWN = 40
-"""Tokens that are generated to be looked at."""
+"""Tokens of each answer that is generated to be shown."""
 ONE_PART = " the"
 """Placeholder of each token of an unknown answer, in a plan."""
 
 
 def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: bool) -> list[dict[str, Any]]:
-    """The stems with what the unsteered model answers under both wordings."""
+    """Return the stems with the answers that the unsteered model gives under both wordings."""
     if not wordings:
         return []
     asked = [text for wording in wordings for text in (wording.positive, wording.negative)]
@@ -29,13 +29,13 @@ def answered(wordings: Sequence[Wordings], spec: SteerSpec, model: Model, chat: 
 
 
 def expected(wordings: Sequence[Wordings], spec: SteerSpec) -> list[dict[str, Any]]:
-    """The stems with answers as long as the model may give them, for a plan: nothing is run for it."""
+    """Return the stems with placeholders for answers of the longest allowed length: a plan runs no model."""
     filler = (ONE_PART * spec.answer_tokens).strip()
     return with_answers(wordings, [(filler, f"{filler}.")] * len(wordings))
 
 
 def with_answers(wordings: Sequence[Wordings], answers: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The stems with an answer for each of their wordings, positive and negative."""
+    """Return the stems with an answer for each of their wordings, positive and negative."""
     return [
         {
             "split": wording.split,
@@ -50,7 +50,7 @@ def with_answers(wordings: Sequence[Wordings], answers: Sequence[tuple[str, str]
 
 
 def generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[dict[str, str]]:
-    """Generate answers to the first test prompts, by the model as it is and under an intervention."""
+    """Generate answers to the first test prompts, by the unsteered model and under an intervention."""
     tested = [text for text in ready.texts if text["split"] == TEST]
     prompts = list(dict.fromkeys(str(text.get("prompt") or text.get("text") or text["positive"]) for text in tested))
     prompts = prompts[: spec.show]
@@ -66,7 +66,7 @@ def generated(spec: SteerSpec, ready: Ready, model: Model, number: int) -> list[
 
 
 def _decoded(model: Model, prompts: Sequence[Ints], n_tokens: int, edits: Sequence[Edit] = ()) -> list[str]:
-    """The text of what `greedy` generates, without special tokens."""
+    """Generate answers by `greedy`, and return their texts without special tokens."""
     decode = model.description.tokenizer.decode
     return [str(decode(answer, skip_special_tokens=True)) for answer in greedy(model, prompts, n_tokens, edits)]
 

@@ -1,8 +1,8 @@
-"""The interventions of a concept run: its directions at some layers and strengths, and the controls beside each.
+"""Make the interventions of a concept run: its directions at some layers and strengths, and controls for each.
 
-Controls have the layer and the norm of what they are compared with. Half are random Gaussian directions. Half are mean
-differences of the run's own training pairs with the sides of some stems exchanged at random: they lie where activations
-of such texts differ anyway, which a Gaussian direction does not, so that Gaussian controls alone understate chance.
+A control has the layer and the norm of the direction that it is compared with. Half are random Gaussian directions.
+Half are mean differences of the run's own training pairs with the sides of some stems exchanged at random. These lie
+where activations of such texts differ anyway, unlike Gaussian directions, so Gaussian controls alone understate chance.
 """
 
 import tempfile
@@ -26,30 +26,31 @@ from actkit.runs.facts import facts_of
 from actkit.runs.reader import rows_of_table
 
 DEPTHS = (0.37, 0.5, 0.63)
-"""Shares of the depth whose layers are tried where none are named: the middle steers most."""
+"""Relative depths of the layers that are tried where none are named: the middle layers steer most."""
 STRENGTHS = (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)
 MEASURE = "mean-diff"
-"""The method whose norm is strength 1, whichever direction is taken: so methods are compared at the same norm."""
+"""The method whose norm is strength 1 for directions of every method, so that methods are compared at the same norm."""
 OTHER_DRAWS = 11
-"""Keeps the draws here apart from those of the run itself."""
+"""Makes the random draws here independent of those of the run itself."""
 
 
 @dataclass(frozen=True)
 class RunDirection:
-    """A direction at one hook point."""
+    """A direction of a run at one hook point."""
 
     layer: int
     hook_point: str
     method: str
     unit: Vector
     norm: float
-    """Of the mean difference measured there."""
+    """The norm of the mean difference measured there."""
 
 
 def directions_in(run: Path, spec: SteerSpec, n_layers: int) -> list[RunDirection]:
-    """The directions that `spec` names, by layer; without layers, those of three layers in the middle.
+    """Return the directions that `spec` names, by layer; without layers three in the middle, or all for `every_layer`.
 
-    Raises RunError for a run without directions, UsageError for a layer or method that it does not have.
+    Raises RunError for a run without directions, or with none at a hook point where the sides do not differ, and
+    UsageError for a layer or method that the run lacks.
     """
     rows = rows_of_table(run, "directions")
     if not rows:
@@ -81,7 +82,7 @@ def directions_in(run: Path, spec: SteerSpec, n_layers: int) -> list[RunDirectio
 def actions_on(
     run: Path, directions: Sequence[RunDirection], strengths: Sequence[float], spec: SteerSpec
 ) -> list[Action]:
-    """The model as it is, every direction at every strength, and the controls of each layer and strength."""
+    """Return the unsteered model, every direction at every strength, and the controls of each point and strength."""
     controls = {direction.hook_point: _controls(run, direction, spec) for direction in directions}
     if spec.every_layer:
         return [UNSTEERED, *_everywhere(directions, controls, strengths, spec)]
@@ -104,7 +105,7 @@ def _everywhere(
     strengths: Sequence[float],
     spec: SteerSpec,
 ) -> list[Action]:
-    """Each method's directions at all layers at once, and controls at all layers at once: as many as each layer has."""
+    """Return each method's directions at all layers at once, and equally many controls at all layers at once."""
     found: list[Action] = []
     number = 0
     for group, strength in enumerate(strengths):
@@ -128,7 +129,7 @@ def _action(
     spec: SteerSpec,
     control: tuple[str, Vector] | None = None,
 ) -> Action:
-    """The direction, or the control in its place, at one strength."""
+    """Make the action of a direction, or of a control in its place, at one strength."""
     do = spec.done[0] or "add"
     removes = do == "project-out"
     source, unit = control or (direction.method, direction.unit)
@@ -150,7 +151,7 @@ def _action(
 
 
 def _controls(run: Path, direction: RunDirection, spec: SteerSpec) -> list[tuple[str, Vector]]:
-    """`spec.random` directions of length 1 at one hook point, each with its source: half Gaussian, half exchanged."""
+    """Draw `spec.random` unit vectors at a hook point, each with its source: half Gaussian, half exchanged."""
     n_exchanged = spec.random // 2
     rng = np.random.default_rng((spec.seed, OTHER_DRAWS, direction.layer))
     noise = rng.normal(size=(spec.random - n_exchanged, len(direction.unit)))
@@ -159,7 +160,7 @@ def _controls(run: Path, direction: RunDirection, spec: SteerSpec) -> list[tuple
 
 
 def _exchanged(run: Path, hook_point: str, count: int, seed: int) -> Floats:
-    """[count, d_model] mean differences of the training pairs with the sides of stems exchanged at random."""
+    """[count, d_model] Sum the differences of training pairs, with the sides of stems exchanged at random."""
     if not count:
         return np.zeros((0, 1))
     pairs = read_pairs(run)

@@ -1,7 +1,7 @@
-"""The interventions of a feedback run: its SAE's features, as a set or one by one, and the controls beside each.
+"""Make the interventions of a feedback run: its SAE's features, as a set or one by one, and controls for each.
 
-Half of the controls are other features that the labels have nothing to do with (q above 0.5), matched in how many texts
-they are active in and how strongly; the others move each vector as far as the features would, in a random direction.
+Half of the controls are other features, unrelated to the labels (q above 0.5), matched by the number of texts in which
+they are active and by their strength. The others move each vector as far as the features would, but at random.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.reader import parts, table_of
 
 TEN = "top:10"
-"""The features that are taken where none are named."""
+"""The features that are taken where no option names any."""
 UNRELATED = 0.5
 """q above which a feature may serve as a control."""
 NEAREST = 10
-"""How many of the nearest features one control is drawn from."""
+"""The number of nearest features from which a control is drawn."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The features of one SAE as the run scored them; all arrays [n]."""
+    """The features of one SAE with the run's scores; all arrays are [n]."""
 
     sae: str
     ids: Ints
@@ -37,10 +37,10 @@ class Scored:
     q: Floats
     n_active: Floats
     strength: Floats
-    """Mean pooled activation of the texts in which a feature is active."""
+    """Mean pooled activation of each feature over the texts in which it is active."""
 
     def at(self, features: Sequence[int]) -> Ints:
-        """[k] rows of some features. Raises UsageError for one that was active in no discovery text."""
+        """[k] Return the rows of some features. Raises UsageError for one that was active in no discovery text."""
         where = {int(feature_id): row for row, feature_id in enumerate(self.ids)}
         missing = [feature for feature in features if feature not in where]
         if missing:
@@ -52,7 +52,7 @@ class Scored:
 
 
 def scored_in(run: Path, sae: str | None) -> Scored:
-    """The scored features of one SAE. Raises RunError without any, UsageError where `sae` does not say which SAE."""
+    """Read the scored features of one SAE. Raises RunError without scores, UsageError if `sae` does not name one."""
     if not parts(run, "feature_scores"):
         raise RunError(f"{run} has no feature scores", "actkit steer is for runs of concept and of reward-detect")
     table = table_of(run, "feature_scores")
@@ -69,7 +69,7 @@ def scored_in(run: Path, sae: str | None) -> Scored:
 
 
 def chosen_features(text: str, scored: Scored) -> list[int]:
-    """The features that `--features` names. Raises UsageError for what is none."""
+    """Return the features that `--features` names. Raises UsageError for text in another form."""
     kind, _, number = text.partition(":")
     if kind in ("top", "bottom") and number.isdigit() and int(number):
         order = np.lexsort((scored.ids, -scored.auroc if kind == "top" else scored.auroc))
@@ -81,7 +81,7 @@ def chosen_features(text: str, scored: Scored) -> list[int]:
 
 
 def feature_actions(scored: Scored, sae: Sae, spec: SteerSpec) -> list[Action]:
-    """The model as it is, the features as a set or one by one, and the controls of each."""
+    """Return the unsteered model, the features as a set or one by one, and the controls of each."""
     chosen = chosen_features(spec.features or TEN, scored)
     scored.at(chosen)
     sets = [[feature] for feature in chosen] if spec.each else [chosen]
@@ -106,7 +106,7 @@ def feature_actions(scored: Scored, sae: Sae, spec: SteerSpec) -> list[Action]:
 def matched(
     scored: Scored, chosen: Sequence[int], features: Sequence[int], count: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """`count` sets of unrelated features, each as large as `features`, matched one to one.
+    """Draw `count` sets of unrelated features, each as large as `features`, matched one to one.
 
     Two features match in the number of texts in which they are active, and in that number times their mean activation.
     Raises RunError where there are not enough unrelated features.
@@ -141,7 +141,7 @@ def _action(
     spec: SteerSpec,
     control: str | None = None,
 ) -> Action:
-    """What `spec` does to some features; `control` is the kind of control that they are, if any."""
+    """Make the action of `spec` on some features; `control` is their kind of control, if they are one."""
     do, value = spec.done
     rows = scored.at(features)
     mean = scored.strength[rows]
@@ -172,6 +172,6 @@ def _action(
 
 
 def held_out_texts(facts: Mapping[str, Any]) -> tuple[float, int]:
-    """The share of texts that a run of `reward-detect` held out, and its seed."""
+    """Return the share of texts that a run of `reward-detect` held out, and its seed."""
     share = facts.get("scores", {}).get("data", {}).get("share_to_hold_out", 0.3)
     return float(share), int(facts.get("options", {}).get("seed") or 0)

@@ -1,11 +1,11 @@
-"""`steer`: is what a run found causal? Its directions or features are put into the model, and answers are scored.
+"""`steer`: test whether directions or features of a run cause behaviour, by steering the model and scoring answers.
 
-1. The run's held-out texts; of a concept's stems the answers that the unsteered model gives under both wordings.
-2. Interventions: each direction or feature at each layer and strength, and controls of the same norm beside each.
-3. Every text is scored under every intervention, teacher-forced: what counts is how much more likely the positive
-   answer becomes than the negative one.
-4. Layer and strength are chosen on the validation texts and reported once on the test texts, with what chance does and
-   what neutral text loses.
+1. Texts are the run's held-out ones; for a concept's stems, the unsteered model answers under both wordings.
+2. Interventions are each direction or feature at each layer and strength, and controls of the same norm for each.
+3. Every text is scored under its interventions, teacher-forced. The measure is how much more likely the positive answer
+   becomes than the negative one.
+4. Layer and strength are chosen on the validation texts and reported once on the test texts, with the effect of
+   controls and the loss on neutral text.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,14 +37,14 @@ from actkit.recipes.steering.texts import COST, TEST, VALIDATION, predicted, ste
 PER_ROW = 24.0
 """Bytes of a row of `logprobs` on disk."""
 SHARD_COST = 12_000
-"""Sequences times interventions that make a shard: some minutes of a small model on a CPU."""
+"""Sequences times interventions in a shard: some minutes of a small model on a CPU."""
 FEWEST = 24
-"""Sequences in a shard, however many interventions there are: fewer would leave batches empty."""
+"""Fewest sequences in a shard, however many interventions there are: with fewer, batches would not be full."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """All that the recipe needs beside the spec: texts, interventions, and how texts become tokens."""
+    """All that the recipe needs besides the spec: texts, interventions, and settings of tokenization."""
 
     texts: Sequence[Mapping[str, Any]]
     actions: Sequence[Action]
@@ -59,16 +59,16 @@ class Ready:
     """The run's directions: layer, method, auroc_heldout."""
     report: SaeReport | None = None
     sae_found: Mapping[str, Any] = field(default_factory=dict)
-    """Where the SAE was found: the options sae and sae_release of the feedback run."""
+    """The options sae and sae_release of the feedback run, by which its SAE was found."""
     stored: Mapping[int, TokenSequence] = field(default_factory=dict)
     """Labelled texts of a feedback run, by their sequence_id there."""
     generate: Callable[[int], list[dict[str, str]]] = lambda _number: []
-    """Show the model's answers to the first `show` prompts, as it is and under an intervention."""
+    """Id of an intervention → answers to the first `show` prompts, without it and under it."""
     words: tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]] | None = None
 
 
 def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
-    """The recipe: a record is a text, or a prompt with its two answers."""
+    """Make the recipe; a record is a text, or a prompt with its two answers."""
     interventions, source = interventions_of(ready.actions, ready.saes), name_of(spec.run)
     report: dict[str, Any] = {"directions": [dict(direction) for direction in ready.directions]}
     settings: dict[str, Any] = {"n_layers": ready.n_layers, "budget": spec.budget}
@@ -109,14 +109,14 @@ def recipe(spec: SteerSpec, ready: Ready) -> Recipe:
 
 
 KIND = {TEST: 0, VALIDATION: 1, COST: 2}
-"""Split → kind of text, by which interventions it is run under."""
+"""Split → kind of text; each kind is run under its own interventions."""
 
 
 def ids_by_kind(actions: Sequence[Action]) -> dict[int, list[int]]:
-    """The interventions of each kind of text: test texts have all.
+    """Kind of text → the ids of its interventions; test texts are run under all.
 
-    Validation texts, which only choose, have two controls of each source for every twenty that are asked for; neutral
-    texts, which say what the others cost, have none.
+    Validation texts, which only serve to choose, have a fifth of the controls of each group and source, at least one.
+    Neutral texts, which measure the cost, have no controls.
     """
     real = sorted({action.intervention_id for action in actions if not action.is_control})
     of_source: dict[tuple[int | None, str | None], list[int]] = {}
@@ -132,9 +132,9 @@ COLUMNS = ("split", "stem", "template", "prompt", "positive", "negative", "text"
 
 
 def sequences_of(record: Record, spec: SteerSpec, ready: Ready) -> list[TokenSequence]:
-    """The sequences of one text: it alone, or a prompt that is run once and its two answers.
+    """Make the sequences of one text: the text alone, or a prompt, which is run once, and its two answers.
 
-    Raises RecordError for an answer without tokens and for a text that is too long.
+    Raises RecordError for an answer without tokens, for two equal answers, and for a text that is too short or long.
     """
     value: Mapping[str, Any] = record.value
     if value.get("stored") is not None:
@@ -181,7 +181,7 @@ def _alone(record_id: int, value: Mapping[str, Any], spec: SteerSpec, ready: Rea
 
 
 def _stored(record_id: int, sequence: TokenSequence, spec: SteerSpec, ready: Ready) -> TokenSequence:
-    """A labelled text as the feedback run tokenized it."""
+    """Make the sequence of a labelled text, with the tokens of the feedback run."""
     length = len(sequence.encoding)
     keep = predicted(sequence.response_start or 1, length)
     if ready.words is not None:

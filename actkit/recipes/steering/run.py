@@ -1,4 +1,4 @@
-"""From what `steer` is asked to its finished run: the run that is steered, its model, its texts, its interventions."""
+"""Run `steer`: read the run to be steered, load its model, choose texts and interventions, and write the new run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,10 +39,10 @@ from actkit.verify.recompute.while_running import Verifying
 
 
 def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lambda _progress: None) -> Finished:
-    """Steer the model of a finished run with what it found; with `output.resume`, what is missing of it.
+    """Steer the model of a finished run with its directions or features; with `output.resume`, only the missing part.
 
-    Whatever can be wrong with the options is found before the model's weights are loaded. Errors: see `extract`, and
-    those of reading the run.
+    Errors in the options are raised before the model's weights are loaded. For other errors see `extract`, and those of
+    reading the run.
     """
     check_callable(on_progress)
     own, common = checked(own), checked(common)
@@ -69,14 +69,14 @@ def run_steer(own: SteerSpec, common: FollowSpec, on_progress: OnProgress = lamb
 def recipe_again(
     own: SteerSpec, common: FollowSpec, answers: Sequence[tuple[str, str]]
 ) -> tuple[Recipe, Description, BatchSpec]:
-    """The recipe, where the unsteered model has given its `answers` already, the first ones; see `run_steer`."""
+    """Make the recipe again, with `answers` that the unsteered model gave before, in their order; see `run_steer`."""
     own, description, ready, wordings, batch = _begun(checked(own), checked(common))
     ready = replace(ready, texts=[*with_answers(wordings, answers[: len(wordings)]), *ready.texts])
     return recipe(own, ready), description, batch
 
 
 def _begun(own: SteerSpec, common: FollowSpec) -> tuple[SteerSpec, Description, Ready, list[Wordings], BatchSpec]:
-    """Read the steered run, before any weights are read. The spec that is returned begins texts as that run did."""
+    """Read the run to be steered, before any weights. The returned spec begins texts (`bos`) as that run did."""
     source = Run(own.run)
     options = source.facts.get("options", {})
     description = describe(_model(source, common))
@@ -92,7 +92,7 @@ def _begun(own: SteerSpec, common: FollowSpec) -> tuple[SteerSpec, Description, 
 
 
 def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[Ready, list[Wordings]]:
-    """The interventions and texts, and apart from them the stems whose answers are still to be generated."""
+    """Return the interventions and texts, and separately the stems whose answers are still to be generated."""
     tables = source.facts["tables"]
     chat = bool(source.facts.get("detected", {}).get("chat", bool(description.tokenizer.chat_template)))
     limit = spec.tokens.limit(description.context_length)
@@ -115,7 +115,7 @@ def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[R
         form = "held-out stems"
         options = source.facts.get("options", {})
         wordings, texts = held_out_of(source.path, options, int(options.get("seed") or 0))
-        if not several:  # nothing is chosen, so there is no need of texts to choose with
+        if not several:  # with one intervention nothing is chosen, so validation texts are not needed
             wordings = [wording for wording in wordings if wording.split == TEST]
             texts = [text for text in texts if text["split"] == TEST]
     points = {action.hook_point for action in actions}
@@ -127,7 +127,7 @@ def _prepared(spec: SteerSpec, source: Run, description: Description) -> tuple[R
 
 
 def _of_features(spec: SteerSpec, source: Run, ready: Ready, description: Description) -> Ready:
-    """Interventions on features, and the run's held-out labelled texts."""
+    """Prepare interventions on features, and the run's held-out labelled texts or the user's own answers."""
     options = source.facts.get("options", {})
     asked = {name: options.get(name) for name in ("sae", "sae_release")}
     scored = scored_in(source.path, spec.sae_name)
@@ -167,7 +167,7 @@ def _of_features(spec: SteerSpec, source: Run, ready: Ready, description: Descri
 
 
 def _model(source: Run, common: FollowSpec) -> ModelSpec:
-    """The model of the run, to be loaded as it was there."""
+    """Return the spec of the run's model, to be loaded as in that run."""
     about = {name: value for name, value in source.facts["model"].items() if value is not None}
     revision = about.get("revision") or None
     if common.model is not None or str(revision).startswith("sha256:"):
@@ -177,7 +177,7 @@ def _model(source: Run, common: FollowSpec) -> ModelSpec:
 
 
 def _words(text: str, description: Description) -> tuple[Any, Any]:
-    """Token ids of the words of two files, each word as it stands after a space: its first token."""
+    """Return the token ids of the words in two files: of each word, its first token after a space."""
     names = text.split(",")
     if len(names) != 2:
         raise UsageError(f"--words {text}: two files are needed", "--words praise.txt,blame.txt, one word a line")
@@ -199,7 +199,7 @@ def _words(text: str, description: Description) -> tuple[Any, Any]:
 
 
 def _first_token(tokenizer: Any, word: str) -> int:
-    """The token that a word begins with after a space: of `▁` and `▁▁word`, as Llama 2 writes a space, the second."""
+    """Return a word's first token after a space, skipping white space: Llama 2 may write the space as its own token."""
     ids: list[int] = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
     texts = token_texts(tokenizer, ids)
     return next((token for token, text in zip(ids, texts, strict=True) if text.strip()), ids[0])

@@ -1,4 +1,4 @@
-"""`SteerSpec`, the options of `steer`, and which of them contradict one another."""
+"""`SteerSpec`: the options of `steer`. `check` refuses options that contradict one another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,36 +25,37 @@ class SteerSpec:
 
     `clamp` without a value sets each feature to its mean activation in the texts where it is active."""
     method: Sequence[str] = ("mean-diff",)
-    """Directions, by the method that found them."""
+    """Methods whose directions are taken."""
     layers: str | None = None
-    """None takes three layers in the middle of the model."""
+    """None takes three layers in the middle of the model, or with `every_layer` all that have directions."""
     strengths: str | None = None
-    """Numbers with commas, in units of the difference that was measured at the layer; None takes -4,-2,-1,1,2,4."""
+    """Numbers with commas, in units of the difference measured at the layer, or of features' mean activations; None
+    takes -4,-2,-1,1,2,4 for adding directions, and 1 otherwise."""
     every_layer: bool = False
     """Project out at all layers at once."""
     features: str | None = None
     """top:N, bottom:N or ids, in place of directions."""
     sae_name: str | None = None
-    """Whose features, where the run has several SAEs."""
+    """The SAE whose features are taken, if the run has several."""
     each: bool = False
-    """Features one by one, not as a set."""
+    """Whether features are steered one by one, not as a set."""
     words: str | None = None
-    """Two files of words, with a comma between: positive ones and negative ones, to be expected after each text."""
+    """Two files, with a comma between, of positive and negative words, whose likelihood after each text is measured."""
     random: int = field(default=20, metadata={"least": 0})
-    """Controls beside each direction or set of features, at each layer and strength."""
+    """Controls for each direction or set of features, at each layer and strength."""
     positions: SteerPositions = "all"
     answer_tokens: int = field(default=20, metadata={"least": 1})
-    """Tokens of the answers that the unsteered model gives."""
+    """Most tokens of an answer that the unsteered model gives."""
     budget: float = field(default=0.1, metadata={"least": 0})
-    """Most nats a token that neutral text may lose."""
+    """Most nats a token that neutral text may lose under the chosen intervention."""
     show: int = field(default=0, metadata={"least": 0})
-    """Prompts whose steered answers are generated, to be looked at."""
+    """Prompts to which answers are generated, steered and not, to be shown."""
     seed: int = field(default=0, metadata={"least": 0})
     tokens: TokenSpec = field(default_factory=TokenSpec, metadata={"option": None})
 
     @property
     def done(self) -> tuple[SteerDo | None, float | None]:
-        """The action, and the value that features are set to. Raises UsageError for what is not known."""
+        """The action, and the value to which features are set. Raises UsageError for an unknown action."""
         if self.do is None:
             return None, None
         name, _, value = self.do.partition(":")
@@ -63,7 +64,7 @@ class SteerSpec:
         return cast("SteerDo", name), _number(value, f"--do {self.do}") if value else None
 
     def each_strength(self, usual: Sequence[float]) -> tuple[float, ...]:
-        """The strengths, those that are usual where none are given. Raises UsageError for what is no number, or 0."""
+        """Return the given strengths, or else the `usual` ones. Raises UsageError for 0 and for what is no number."""
         if self.strengths is None:
             return tuple(usual)
         found = [_number(strength, f"--strengths {self.strengths}") for strength in self.strengths.split(",")]

@@ -1,7 +1,7 @@
-"""The texts that interventions are measured on: prompts with two answers, labelled texts, and neutral text.
+"""Make the texts that measure interventions: prompts with two answers, labelled texts, and neutral text.
 
-A concept's held-out stems are prompts without either wording; what the unsteered model answers under each wording is
-the positive and the negative answer. One's own answers, and contrast pairs that are answers, are taken as they are.
+A concept's held-out stems are prompts without either wording. The unsteered model's answers under the two wordings are
+the positive and the negative answer. A user's own answers, and contrast pairs that are answers, are taken unchanged.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,7 +35,7 @@ COLUMNS = ["sequence_id", "record_id", "parent_id", "start", "response_start", "
 
 @dataclass(frozen=True)
 class Wordings:
-    """A held-out stem whose answers the model gives: the two texts under which it is asked."""
+    """A held-out stem that the model is to answer, and the two texts that ask it."""
 
     stem: str
     template: str | None
@@ -45,16 +45,16 @@ class Wordings:
 
 
 def neutral_texts() -> list[dict[str, Any]]:
-    """Short neutral texts that measure the cost of an intervention; written for actkit."""
+    """Read the short neutral texts, written for actkit, that measure the cost of an intervention."""
     lines = NEUTRAL.read_text(encoding="utf-8").splitlines()
     return [{"split": COST, "stem": f"neutral {number}", "text": line} for number, line in enumerate(lines) if line]
 
 
 def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[Wordings], list[dict[str, Any]]]:
-    """The held-out pairs of a concept run: stems whose answers are to be generated, and pairs that are answers already.
+    """Return a concept run's held-out pairs: stems whose answers are to be generated, and pairs that are answers.
 
-    Of each stem one wording is taken, in turn. Raises UsageError for a run that held nothing out, and InputError where
-    the file that it read is gone or is another one.
+    Of a stem in several templates one is taken, in turn. Raises UsageError for a run that held nothing out, and
+    InputError where the run's input file is gone or has changed.
     """
     pairs = read_pairs(run)
     split = split_pairs(pairs.stems, seed)
@@ -89,10 +89,10 @@ def held_out_of(run: Path, options: Mapping[str, Any], seed: int) -> tuple[list[
 
 
 def own_answers(path: str, seed: int, choose: bool) -> list[dict[str, Any]]:
-    """The prompts of a file with two answers each: `prompt`, `positive`, `negative`, or preference pairs of any format.
+    """Read the prompts of a file with two answers each: `prompt`, `positive`, `negative`, or preference pairs.
 
-    With `choose` half of the prompts are for choosing layer and strength. Raises InputError for a file of neither form
-    or with a bad record, UsageError where there are too few prompts to choose with.
+    With `choose`, half of the prompts serve to choose layer and strength. Raises InputError for an empty file and for a
+    bad record, and UsageError for too few prompts to choose with.
     """
     first, records, _ = look_ahead(read_records(path, default_format="jsonl"), 1)
     if not first:
@@ -121,9 +121,9 @@ def own_answers(path: str, seed: int, choose: bool) -> list[dict[str, Any]]:
 
 
 def steered_at(encoding: Encoding, response_start: int | None, positions: str) -> Bools:
-    """[n_tokens] where an intervention acts: never at the first token, an attention sink, nor at special ones.
+    """[n_tokens] Whether an intervention acts at a token: never at special ones, nor at the first, an attention sink.
 
-    `response` begins at the token that predicts the answer's first one.
+    `response` begins at the token that predicts the answer's first token.
     """
     where: Bools = ~encoding.is_special & (np.arange(len(encoding)) > 0)
     if response_start is None or positions == "all":
@@ -133,12 +133,12 @@ def steered_at(encoding: Encoding, response_start: int | None, positions: str) -
 
 
 def predicted(first: int, last: int) -> Ints:
-    """Positions whose logits are read for the tokens at [first, last): each predicts the next one."""
+    """Return the positions whose logits predict the tokens at [first, last): each predicts the next token."""
     return np.arange(max(first, 1) - 1, last - 1, dtype=np.int64)
 
 
 def _source(options: Mapping[str, Any]) -> Records:
-    """The records that a concept run read, once more, and as it read them."""
+    """Read the records of a concept run again, as the run read them."""
     read = ReadSpec(options.get("split") or ReadSpec.split, options.get("columns"))
     if options.get("stems") is not None:
         own = Template("own", str(options["positive"]), str(options["negative"]))
@@ -147,7 +147,7 @@ def _source(options: Mapping[str, Any]) -> Records:
 
 
 def _names(options: Mapping[str, Any]) -> FieldNames:
-    """The fields that a concept run was told to read, and to leave."""
+    """Return the fields that a concept run's options name or ignore."""
     ignored = tuple(options.get("ignore_field") or ())
     context = ContextFields(options.get("system_field"), options.get("history_field"), ignored)
     return names_of(options.get("prompt_field"), context)
@@ -172,13 +172,13 @@ def _own(value: Any) -> dict[str, Any]:
 
 
 def _given(contrast: Contrast, stem: str, split: str) -> dict[str, Any]:
-    """The text of a contrast pair whose two sides are answers. Raises RecordError where tools are told with them."""
+    """Make the text of a contrast pair whose two sides are answers. Raises RecordError if it has tools or options."""
     _check_no_tools(contrast.positive.template)
     return _answers(contrast.prompt, *contrast.texts, stem, split, contrast.before)
 
 
 def _check_no_tools(template: Mapping[str, Any]) -> None:
-    """Raise RecordError for what the chat template is told beside the messages, which is not stored with the texts."""
+    """Raise RecordError for arguments of the chat template besides the messages: texts are stored without them."""
     if template:
         raise RecordError(next(iter(template)), "tools and options of the chat template are not read here")
 
@@ -191,7 +191,7 @@ def _answers(
 
 
 def stored_texts(run: Path, sequence_ids: Collection[int]) -> dict[int, TokenSequence]:
-    """Some sequences of a run by their ids, each whole: what its parent holds is in it. Nothing is kept yet."""
+    """Read some sequences of a run by their ids, each with its parent's tokens; no positions are kept yet."""
     found: dict[int, TokenSequence] = {}
     for part in parts(run, "sequences"):
         rows = part_of(run, "sequences", part, COLUMNS)
