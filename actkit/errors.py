@@ -156,10 +156,10 @@ def in_short(name: str | Path) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of a foreign error's message, or its type where the message is empty."""
+def first_line(error: BaseException, most: int = 300) -> str:
+    """Return the first line of a foreign error's message, cut to `most` characters; its type where there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return lines[0][:most] if lines else type(error).__name__
 
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 2, cutoff: float = 0.5) -> str:

@@ -78,3 +78,9 @@ def test_names_are_listed_as_far_as_they_are_shown() -> None:
 def test_the_first_line_of_an_error_of_somebody_elses() -> None:
     assert first_line(ValueError("\n first \nsecond")) == "first" and first_line(ValueError("x" * 999)) == "x" * 300
     assert first_line(RecursionError()) == "RecursionError"
+
+
+def test_a_foreign_error_without_a_message_is_named_by_its_type() -> None:
+    """Read line by line, an empty message has no first line, and ended in an IndexError of its own."""
+    assert first_line(ValueError()) == first_line(ValueError("\n ")) == "ValueError"
+    assert first_line(ValueError("\n  two words \nmore"), 5) == "two w"

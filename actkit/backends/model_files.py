@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from actkit.errors import ModelError, in_short
+from actkit.errors import ModelError, first_line, in_short
 
 READ = (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py", ".txt")
 """Suffixes of files that libraries read."""
@@ -44,7 +44,7 @@ def settings(path: Path, name: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(found, ensure_ascii=False).encode()  # fails for a lone surrogate: no table could hold such a name
     except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:200]
+        why = "nested too deeply" if isinstance(error, RecursionError) else first_line(error, 200)
         raise ModelError(f"{name}: {path.name} is damaged ({why})", AGAIN) from error
     if not isinstance(found, dict):
         raise ModelError(f"{name}: {path.name} is damaged (it is no JSON object)", AGAIN)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 
 from actkit.config import Attention, DeviceMap, ModelSpec, Quantize
-from actkit.errors import UsageError, pip_install
+from actkit.errors import UsageError, first_line, pip_install
 
 
 def resolve_device(device: str) -> torch.device:
@@ -33,7 +33,7 @@ def _why(device: str, error: Exception) -> str:
         return f"this torch ({torch.__version__}) is built without CUDA"
     if isinstance(error, RuntimeError) and "device type at start" in str(error):
         return "there is no such device"
-    return str(error).splitlines()[0]
+    return first_line(error)
 
 
 def _instead(device: str) -> str:

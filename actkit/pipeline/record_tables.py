@@ -48,7 +48,9 @@ class Sinks:
 
 
 NO_SINKS = Sinks({})
-AS_THEY_ARE = "sequence_id record_id side start n_truncated response_start score chunk char_offset boundary_merged"
+AS_THEY_ARE = tuple(
+    "sequence_id record_id side start n_truncated response_start score chunk char_offset boundary_merged".split()
+)
 """Fields of a `TokenSequence` that are columns of `sequences`."""
 NAMES = ("group", "label", "template")
 """Further such fields, whose texts come from the input."""
@@ -73,7 +75,7 @@ def sequences_table(
     encodings = [sequence.encoding for sequence in sequences]
     own = [records[sequence.record_id] for sequence in sequences]
     columns: dict[str, list[Any]] = {
-        **{name: [getattr(sequence, name) for sequence in sequences] for name in AS_THEY_ARE.split()},
+        **{name: [getattr(sequence, name) for sequence in sequences] for name in AS_THEY_ARE},
         **{name: [as_stored(getattr(sequence, name)) for sequence in sequences] for name in NAMES},
         "source": [record.source for record in own],
         "line": [record.line for record in own],

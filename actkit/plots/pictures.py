@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from actkit.errors import UsageError, pip_install, writing
+from actkit.errors import UsageError, first_line, pip_install, writing
 from actkit.numerals import in_a_sentence
 from actkit.plots import capture, concept, dpo, feature_dataset, reward_detect, sae_extract, steer
 from actkit.plots.picture import Drawn, Pick, Picture, Source, without
@@ -99,7 +99,7 @@ def _image(made: object, suffix: str) -> bytes:
     try:
         found: bytes = made.to_image(format=suffix, scale=PNG_SCALE if suffix == "png" else 1)  # type: ignore[attr-defined]
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise UsageError(
             f"a picture as {suffix} needs a browser for kaleido: {first}",
             "install Chrome or Chromium (apt-get install chromium), or -o x.html",

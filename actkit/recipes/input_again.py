@@ -12,7 +12,7 @@ from typing import Any
 
 from actkit.backends import Description
 from actkit.config import OutputSpec
-from actkit.errors import ActkitError, in_short
+from actkit.errors import ActkitError, first_line, in_short
 from actkit.pipeline.input.files import STDIN
 from actkit.pipeline.recipe import Recipe
 from actkit.pipeline.record_tables import tables_of
@@ -27,7 +27,7 @@ from actkit.recipes.steering.run import recipe_again
 from actkit.recipes.steering.spec import SteerSpec
 from actkit.runs.facts import facts_of
 from actkit.runs.manifest import manifests
-from actkit.runs.part import line, read_part
+from actkit.runs.part import read_part
 from actkit.runs.paths import RUN_FILE, part_name
 from actkit.runs.progress import Progress
 from actkit.runs.reader import rows_of_table
@@ -59,7 +59,7 @@ def check_input(run: Path, facts: Mapping[str, Any], spec: RecomputeSpec, findin
     except ActkitError as error:
         why = in_short(error.message)
     except FAULTS as error:
-        findings.wrong("derived", "input", f"cannot be read as run.json says ({line(error)})")
+        findings.wrong("derived", "input", f"cannot be read as run.json says ({first_line(error, 200)})")
         return
     if why is not None:
         findings.notes.append(f"the input was not read again: {why}")

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actkit.errors import RunError, in_short
+from actkit.errors import RunError, first_line, in_short
 from actkit.remote.path import RemotePath
 from actkit.runs.plausible import implausible
 
@@ -49,12 +49,7 @@ def open_or_fault(part: Path) -> pq.ParquetFile | str:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        return f"cannot be opened ({line(error)}; {part.stat().st_size:,} bytes)"
-
-
-def line(error: Exception) -> str:
-    """The first line of an error's message, or its class name."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        return f"cannot be opened ({first_line(error, 200)}; {part.stat().st_size:,} bytes)"
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None, also: Sequence[str] = ()) -> pa.Table:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actkit.errors import first_line
 from actkit.pipeline.recipe import Rules
-from actkit.runs.part import line
 from actkit.runs.reader import keys_of, lists_in
 from actkit.schemas import arrow_schema
 from actkit.verify.tables.findings import Findings
@@ -401,4 +401,4 @@ def test_rows_are_found_by_their_sequence_and_lists_by_their_row(put: Put, tmp_p
     assert group.of_rows(np.array([False, True, True, False]), lengths).tolist() == [True, False, False]
     assert (group.start.tolist(), group.n_tokens.tolist()) == ([0, 0, 1], [2, 2, 3])
     assert group.place(2) == "sae, sequence 5, position 1"
-    assert line(ValueError("first\nsecond")) == "first" and line(MemoryError()) == "MemoryError"
+    assert first_line(ValueError("first\nsecond")) == "first" and first_line(MemoryError()) == "MemoryError"

@@ -22,7 +22,7 @@ from actkit.backends.saes.metadata import REFUSED, described
 from actkit.backends.saes.sae import Sae
 from actkit.bundled import NAME, SAES
 from actkit.config import SaeDtype, SaeSpec
-from actkit.errors import ModelError, UsageError, in_short
+from actkit.errors import ModelError, UsageError, first_line, in_short
 from actkit.remote.hub_reach import Release
 
 DAMAGED = "its cfg.json and its weights do not belong together; fetch its files again"
@@ -149,9 +149,7 @@ def _tried(sae: Sae) -> Sae:
         with torch.inference_mode():
             found = sae.encode(torch.zeros((1, sae.d_in), device=next(iter(sae.weights.values())).device))
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
-        raise ModelError(
-            f"{sae.name} cannot encode a vector ({in_short(str(error).splitlines()[0])})", DAMAGED
-        ) from error
+        raise ModelError(f"{sae.name} cannot encode a vector ({in_short(first_line(error))})", DAMAGED) from error
     if found.shape != (1, sae.d_sae):
         raise ModelError(f"{sae.name} makes {list(found.shape)} of a vector, not [1, {sae.d_sae}]", DAMAGED)
     return sae

@@ -9,7 +9,7 @@ import typer
 
 from actkit.cli.options.groups import at_home
 from actkit.cli.options.presets import beneath
-from actkit.errors import UsageError, in_short, listed
+from actkit.errors import UsageError, first_line, in_short, listed
 
 NOT_REPLAYED = tuple(
     ("config preset json quiet overwrite shard engine workers output use_hooks verbose log_level input_alias").split()
@@ -151,7 +151,7 @@ def read_options(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {name}: nested too deeply", HINT) from error
     # UnicodeDecodeError, and dates such as 2026-02-30, are ValueErrors; values that do not fit a tag raise the others.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
-        why = in_short(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        why = in_short(first_line(error))
         raise UsageError(f"--config {name}: not YAML ({why})", HINT) from error
     if not isinstance(values, Mapping):
         raise UsageError(f"--config {name}: no mapping of options to values", HINT)

@@ -19,7 +19,8 @@ from actkit.analysis.feature_logits import Unembedding, feature_logits
 from actkit.backends.saes.sae import Sae
 from actkit.backends.tensors import unembedding
 from actkit.backends.token_texts import token_texts
-from actkit.runs.part import line, open_part, read_part
+from actkit.errors import first_line
+from actkit.runs.part import open_part, read_part
 from actkit.runs.reader import features_seen, parts, rows_of_table, table_of
 from actkit.verify.tables.derived import BY_CHECKSUMS, FAULTS
 from actkit.verify.tables.findings import Findings
@@ -55,7 +56,7 @@ def check_of_weights(run: Path, facts: Mapping[str, Any], weights: LoadedWeights
             _check_logits(run, facts, weights, findings)
         _check_urls(run, facts, weights, findings)
     except FAULTS as error:
-        findings.wrong("derived", "tables of weights", f"cannot be computed again ({line(error)})")
+        findings.wrong("derived", "tables of weights", f"cannot be computed again ({first_line(error, 200)})")
 
 
 def _check_directions(run: Path, weights: LoadedWeights, findings: Findings) -> None:

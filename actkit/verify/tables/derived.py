@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from actkit.errors import ActkitError
+from actkit.errors import ActkitError, first_line
 from actkit.export.reward_features import reward_features
-from actkit.runs.part import UNREADABLE, line, read_part
+from actkit.runs.part import UNREADABLE, read_part
 from actkit.runs.reader import parts
 from actkit.verify.tables.compare import compare
 from actkit.verify.tables.findings import Findings
@@ -77,7 +77,7 @@ def _compare(way: Way, stored: Mapping[str, Iterator[Path]], findings: Findings)
             else:
                 compare(part, read_part(part), table, findings, way.close)
     except FAULTS as error:
-        findings.wrong("derived", way.what, f"cannot be computed again ({line(error)})")
+        findings.wrong("derived", way.what, f"cannot be computed again ({first_line(error, 200)})")
         return set()
     return again
 
@@ -91,4 +91,4 @@ def _check_ranking(run: Path, facts: Mapping[str, Any], findings: Findings) -> N
         if (run / RANKING).read_text(encoding="utf-8") != reward_features(run, facts, listed):
             findings.wrong("derived", RANKING, "not what feature_scores and run.json give")
     except FAULTS as error:
-        findings.wrong("derived", RANKING, f"cannot be made again ({line(error)})")
+        findings.wrong("derived", RANKING, f"cannot be made again ({first_line(error, 200)})")

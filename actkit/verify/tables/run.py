@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from actkit.errors import RunError
+from actkit.errors import RunError, first_line
 from actkit.runs.facts import check_age, facts_of, metadata_of
-from actkit.runs.part import UNREADABLE, line
+from actkit.runs.part import UNREADABLE
 from actkit.runs.paths import MANIFEST, RUN_FILE, is_there, part_number
 from actkit.runs.reader import Ints
 from actkit.verify.tables.derived import check_derived, made_alike
@@ -113,7 +113,7 @@ class _Reading:
         try:
             return read(path)
         except UNREADABLE as error:
-            self.findings.wrong("files", path, f"cannot be read ({line(error)})")
+            self.findings.wrong("files", path, f"cannot be read ({first_line(error, 200)})")
             self.totals.whole = False
             return None
 
