@@ -31,6 +31,8 @@ from actkit.runs.json_file import parsed, read_bytes, read_object
 from actkit.runs.paths import MANIFEST, SHARDS, numbered, part_name, part_number
 from actkit.runs.progress import Progress
 
+DAMAGED = (KeyError, TypeError, AttributeError, RecursionError)
+"""Errors of reading other contents than a manifest's: JSON can be parsed a few levels deeper than it can be spelled."""
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Name → array: the counts of one SAE over a shard."""
 
@@ -113,7 +115,7 @@ def read(path: Path) -> Manifest:
         state = Written(**facts["state"]) if facts["state"] else None
         progress, end = Progress(**facts["progress"]), InputPosition(**facts["end"])
         found = Manifest(facts["part"], tables, state, progress, end, **facts["batch_tokens"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise ValueError(f"it has other entries ({error})") from error
     if found.part != part_number(path):
         raise ValueError(f"it is the manifest of shard {found.part}")
@@ -201,11 +203,11 @@ def sealed(run: Path) -> tuple[int, dict[str, Written]]:
     """
     data = read_bytes(run / MANIFEST)
     facts = {name: value for name, value in parsed(data).items() if name != "sha256"}
-    if _spelled(facts).encode() != data:
-        raise ValueError("its own sha256 differs")
     try:
+        if _spelled(facts).encode() != data:
+            raise ValueError("its own sha256 differs")
         shards, files = facts["shards"], {str(name): Written(**about) for name, about in facts["files"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise ValueError(f"it has other entries ({error})") from error
     if not isinstance(shards, int) or not all(_is_file_facts(file) for file in files.values()):
         raise ValueError("it has other entries")

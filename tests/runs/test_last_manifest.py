@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from actkit.runs.atomic_files import Written
-from actkit.runs.manifest import seal, sealed
+from actkit.runs.manifest import read, seal, sealed
 from tests.command_line import Run
 
 FILES = {"run.json": Written(3, "ab"), "tokens/part-00000.parquet": Written(7, "cd", 2)}
@@ -33,6 +35,27 @@ def test_no_byte_of_it_can_be_another(tmp_path: Path) -> None:
         path.write_bytes(whole)
         with pytest.raises(ValueError, match=r"."):
             sealed(tmp_path)
+
+
+@pytest.mark.parametrize("reads", [lambda path: sealed(path.parent), read])
+def test_however_deep_its_entries_are_it_is_damaged(reads: Callable[[Path], object], tmp_path: Path) -> None:
+    """Entries a few levels above the deepest that can be parsed cannot be spelled again."""
+    seal(tmp_path, 1, FILES)
+    path = tmp_path / "manifest.json"
+    text = path.read_text()
+    deepest = next(depth for depth in count(100) if not _can_be_parsed("[" * depth + "]" * depth))
+    for depth in (100, *range(deepest - 20, deepest + 2)):
+        path.write_text(text.replace('"files": ', f'"x": {"[" * depth}{"]" * depth}, "files": ', 1))
+        with pytest.raises(ValueError, match=r"sha256 differs|recursion|nested too deeply"):
+            reads(path)
+
+
+def _can_be_parsed(text: str) -> bool:
+    try:
+        json.loads(text)
+    except RecursionError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("resumed", [False, True])
