@@ -24,7 +24,7 @@ from actkit.remote.path import RemotePath
 from actkit.remote.url import STORES, scheme_of
 from actkit.runs.atomic_files import of_file
 from actkit.runs.claim import TOUCHED, claimed, touch
-from actkit.runs.json_file import object_if_any, read_object
+from actkit.runs.json_file import object_if_any
 from actkit.runs.lock import LOCK
 from actkit.runs.manifest import read as read_manifest
 from actkit.runs.manifest import sealed
@@ -221,7 +221,7 @@ def check_place(at: RemotePath, there: dict[str, int], overwrite: bool, resume: 
 def _check_replaces(at: RemotePath, local: Path) -> None:
     """Raise RunError for an unfinished local run that was not begun to replace the finished one in the store."""
     folder = partial_of(local) if partial_of(local).exists() else local
-    facts = read_object(folder / FINGERPRINT)
+    facts = object_if_any(folder / FINGERPRINT)  # a process that was killed at once left none
     same = (local / RUN_FILE).is_file() and (local / RUN_FILE).read_bytes() == (at / RUN_FILE).read_bytes()
     if not facts.get("replaces") and not same:
         raise RunError(

@@ -260,6 +260,9 @@ def test_an_unfinished_run_here_may_only_replace_what_it_was_begun_to_replace(ru
         pass
     assert error.value.hint == f"choose another --out, or remove {partial}"
     begun: dict[str, Any] = json.loads((partial / "fingerprint.json").read_text())
+    (partial / "fingerprint.json").unlink()  # as where a process is killed at once
+    with pytest.raises(RunError, match="was not begun to replace it"), published(replace(spec, resume=True)):
+        pass
     (partial / "fingerprint.json").write_text(json.dumps({**begun, "replaces": True}))
     with published(replace(spec, resume=True)) as publication:
         assert publication is not None and publication.replaces
