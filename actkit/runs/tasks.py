@@ -19,7 +19,7 @@ from actkit.config import Task
 from actkit.errors import RunError, listed, writing
 from actkit.runs.atomic_files import sync, write_text
 from actkit.runs.facts import Begun, differing, read_begun
-from actkit.runs.json_file import read_entries
+from actkit.runs.json_file import object_if_any, read_entries
 from actkit.runs.lock import refuse_if_locked
 from actkit.runs.manifest import InputPosition, Manifest, manifests
 from actkit.runs.paths import (
@@ -111,7 +111,7 @@ def gather(out: Path) -> str:
     first = every[0].begun
     if is_there(partial):
         check_removable(partial)
-        if is_unfinished_run(partial) and read_begun(partial).fingerprint != first.fingerprint:
+        if is_unfinished_run(partial) and object_if_any(partial / FINGERPRINT).get("fingerprint") != first.fingerprint:
             raise RunError(f"{partial} is an unfinished run of another kind", "move it away, then merge again")
     sessions = [session for share in every for session in share.begun.sessions]
     sessions.sort(key=lambda session: float(session.get("began", 0)))

@@ -16,6 +16,7 @@ from actkit.runs.progress import Progress
 from actkit.runs.tasks import divisions, gather, remove_shares, shares, task_text
 
 END = InputPosition(read=5, next_sequence_id=9, input_digest="d")
+OTHER_TYPES = '{"fingerprint": 1, "replaces": 2, "sessions": 3}'
 
 
 def share(out: Path, number: int, of: int, shards: int = 3, *, done: bool = True, **fingerprint: Any) -> Path:
@@ -159,11 +160,12 @@ def test_tasks_of_different_runs_do_not_belong_together(out: Path, change: dict[
     )
 
 
-def test_an_unfinished_run_of_another_kind_stays(out: Path) -> None:
+@pytest.mark.parametrize("text", [Begun({"command": "dpo"}, replaces=False, sessions=[]).text(), OTHER_TYPES])
+def test_an_unfinished_run_of_another_kind_stays(text: str, out: Path) -> None:
     share(out, 0, 1)
     partial = out.with_name(f"{out.name}.partial")
     partial.mkdir()
-    (partial / "fingerprint.json").write_text(Begun({"command": "dpo"}, replaces=False, sessions=[]).text())
+    (partial / "fingerprint.json").write_text(text)
     with pytest.raises(RunError, match="is an unfinished run of another kind") as error:
         gather(out)
     assert error.value.hint == "move it away, then merge again"
