@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from actkit.backends import Model
 from actkit.backends.kernel_choice import choice
 from actkit.pipeline.recipe import Job
@@ -70,7 +72,8 @@ def run_facts(job: Job, run: Session, fingerprint: Mapping[str, Any]) -> dict[st
         "ended": round(time.time(), 3),
         "sessions": run.sessions,
         "notes": progress.notes,
-        "versions": dict(_versions()),
+        # The metadata of PyPI's CUDA build lack the `+cu130` that tells it from other builds.
+        "versions": {**_versions(), "torch": str(torch.__version__)},
         "fingerprint": dict(fingerprint),
     }
 

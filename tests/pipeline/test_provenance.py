@@ -1,4 +1,4 @@
-"""The peak of memory is this process's own."""
+"""The version of torch is the one that ran, and the peak of memory is this process's own."""
 
 import resource
 import subprocess
@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from actkit import CaptureSpec, DenseSpec, ModelSpec, OutputSpec, run_capture
 from actkit.pipeline import provenance as peak
+from actkit.verify.tables.run import verify
 
 MEASURE = "from actkit.pipeline.provenance import peak_memory_mb; print(peak_memory_mb())"
 FROM_A_LARGE_PROCESS = f"""
@@ -44,3 +47,15 @@ def test_elsewhere_it_is_what_getrusage_says(text: str | None, monkeypatch: pyte
     unit = 2**20 if sys.platform == "darwin" else 2**10
     found = peak.peak_memory_mb()
     assert found == round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+
+
+def test_torch_is_named_with_its_build_where_its_metadata_lack_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PyPI's CUDA build is 2.13.0 in its metadata: there, verify found fault with every run."""
+    monkeypatch.setattr(torch, "__version__", f"{torch.__version__.partition('+')[0]}+cu999")
+    done = run_capture(
+        CaptureSpec(("A text.",), positions="last"), DenseSpec(ModelSpec("tiny"), OutputSpec(tmp_path / "run"))
+    )
+    assert str(done.facts["versions"]["torch"]).endswith("+cu999")
+    assert verify(done.path).problems == []

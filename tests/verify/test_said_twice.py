@@ -157,6 +157,23 @@ def test_what_run_json_says_of_itself_or_of_its_shards(
 
 
 @pytest.mark.parametrize(
+    ("stated", "sound"), [("2.13.0+cu130", True), ("2.13.0", True), ("2.12.0", False), ("2.13.0+cpu", False)]
+)
+def test_torch_may_be_named_without_its_build(stated: str, sound: bool, copy: Callable[[str], Path]) -> None:
+    """PyPI's CUDA build is 2.13.0 in its metadata and 2.13.0+cu130 in `torch.__version__`."""
+    run = copy("vectors")
+    for name in ("run.json", "fingerprint.json"):
+        document = json.loads((run / name).read_text())
+        document["sessions"][-1]["torch"] = "2.13.0+cu130"
+        if name == "run.json":
+            document["versions"]["torch"] = stated
+        (run / name).write_text(json.dumps(document))
+    found = problems(run)
+    assert [text for text in found if "versions.torch" in text] == ([] if sound else found[:1])
+    assert bool(found) != sound
+
+
+@pytest.mark.parametrize(
     ("where", "value"),
     [("neuronpedia_id", "gpt2-small/6"), ("predicts", "blocks.3.hook_resid_post"), ("metadata.prepend_bos", False)],
 )

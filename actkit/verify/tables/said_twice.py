@@ -99,7 +99,8 @@ def _of_few(facts: Facts) -> Iterator[tuple[str, Any, Sequence[Any]]]:
     if "device" in sessions[-1]:
         yield "model.device", facts["model"].get("device"), (sessions[-1]["device"],)
     if "torch" in sessions[-1]:
-        yield "versions.torch", facts.get("versions", {}).get("torch"), (sessions[-1]["torch"],)
+        build = str(sessions[-1]["torch"])  # runs before 0.11.1 may have the version without its build: `+cu130`
+        yield "versions.torch", facts.get("versions", {}).get("torch"), (build, build.partition("+")[0])
     allowed = (options.get("sae_dtype"), "float32")  # where the other dtype is no faster, features are found in float32
     yield from ((f"saes.{sae['name']}.found_in", sae.get("found_in"), allowed) for sae in facts.get("saes", ()))
     if options.get("save_all_tokens") is not None:
