@@ -1,4 +1,4 @@
-"""Statistics of each column of a block but its p: means, AUROCs, and how these hold on other texts and lengths."""
+"""The statistics of a block's columns, all but p: means and AUROCs, also held out and among equal lengths."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ from actkit.analysis.length import strata_of
 
 
 class BlockStatistics:
-    """The statistics of a data set's columns: what is the same for all blocks is worked out once."""
+    """Computes the statistics of columns, block by block, with clusters and strata that all blocks share."""
 
     def __init__(self, texts: Texts, discovery: Texts, held: Bools | None, mixed: bool) -> None:
-        """For all texts [n], those of the discovery part, which are held out [n], whether groups have both labels."""
+        """Take all texts, those of the discovery part, a mask of held-out ones [n], whether groups have both labels."""
         labels, strata = discovery.positive, strata_of(discovery.lengths)
         self._weights = discovery.weights
         self._clusters = _clusters_of(discovery)
@@ -23,9 +23,9 @@ class BlockStatistics:
         self._held = None if held is None else _clusters_of(texts.where(held))
 
     def of(self, x: Columns, later: Columns | None) -> dict[str, Floats]:
-        """Figures [n_columns] of a block over the discovery part, and AUROCs of the same columns over the held-out one.
+        """Return figures [n_columns] by name: of `x`, a block over the discovery part, and of `later`.
 
-        `n_active` is whole; NaN stands for what cannot be said.
+        `later` has the same columns over the held-out texts. `n_active` is whole; an unknown figure is NaN.
         """
         empty = np.full(x.n_columns, np.nan)
         area = column_aurocs(x, self._clusters)
@@ -51,10 +51,11 @@ def _clusters_of(texts: Texts) -> Clusters:
 
 
 def class_means(x: Columns, labels: Bools, weights: Floats) -> dict[str, Floats]:
-    """Six figures of each column [n_columns], by weight [n].
+    """Return six figures of each column, [n_columns] each; texts count by `weights` [n].
 
-    Share of active texts and mean (zeros included) of the positive and of the negative texts; mean of the texts in
-    which it is active, NaN where it is in none; Pearson's correlation with the label, NaN where it does not vary.
+    The share of active texts and the mean (zeros included), of the positive and of the negative texts. The mean of the
+    texts in which the column is active; NaN where it is in none. Pearson's correlation with the label; NaN where the
+    column does not vary.
     """
     owner, here, values = x.owners(), labels[x.rows], x.values.astype(np.float64)
     of: Floats = weights[x.rows]
@@ -78,6 +79,6 @@ def class_means(x: Columns, labels: Bools, weights: Floats) -> dict[str, Floats]
             "mean_positive": positives / positive,
             "mean_negative": (every - positives) / negative,
             "activation_strength": every / active,
-            # Of a feature that is the label itself rounding would leave a little more than 1.
+            # Rounding would leave a little more than 1 for a feature that equals the label.
             "correlation": np.clip(np.where(spread > 0, covariance / spread, np.nan), -1, 1),
         }

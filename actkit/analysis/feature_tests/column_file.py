@@ -1,4 +1,4 @@
-"""The pooled features of a run by column: blocks of columns in a temporary file, read one at a time."""
+"""Sorts a run's pooled features by column into a temporary file, and reads a block of columns at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,22 +11,22 @@ from actkit.analysis.scratch_file import Spill
 from actkit.runs.reader import active_in, parts, places, sae_groups
 
 BLOCK = 1 << 18
-"""Nonzeros that are worked on at once: 2 MB an array in float64, and some forty of those at the peak."""
+"""Nonzeros of a block: a float64 array of them takes 2 MB, and some forty such arrays exist at the peak."""
 CHANGED = "the parts of a matrix were not the same the second time"
 NONZERO = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f4")])
 
 
 class ColumnFile:
-    """[n_rows, n_columns], of which a block of columns with about `BLOCK` nonzeros is in memory at a time.
+    """A sparse matrix [n_rows, n_columns] in a temporary file, in which a nonzero takes 12 bytes.
 
-    `close` removes the file, in which a nonzero takes 12 bytes.
+    A block of columns with about `BLOCK` nonzeros is in memory at a time. `close` removes the file.
     """
 
     def __init__(self, parts: Callable[[], Iterable[Part]], n_rows: int, n_columns: int, folder: Path) -> None:
-        """Go over `parts` twice, to count and to sort; at the peak there is one part. Explicit zeros are left out.
+        """Read `parts` twice, to count and to sort, with one part in memory at a time. Explicit zeros are left out.
 
-        The file is made in `folder`. Raises ValueError for what `checked` does and for parts that are not the same the
-        second time; WriteError where the disk is full.
+        The file is made in `folder`. Raises ValueError where `checked` does, and for parts that differ the second time;
+        WriteError where the disk is full.
         """
         self.n_rows, self.n_columns = n_rows, n_columns
         counts = np.zeros(n_columns, dtype=np.int64)
@@ -42,7 +42,7 @@ class ColumnFile:
             raise
 
     def blocks(self) -> Iterator[tuple[int, Columns]]:
-        """Each block's first column, and the block. Raises ValueError where two values are at one place."""
+        """Yield each block's first column, and the block. Raises ValueError for two values at one place."""
         for first, last in self._blocks:
             found = self._read(first, last)
             columns = Columns.of((found["row"], found["column"] - first, found["value"]), self.n_rows, last - first)
@@ -52,7 +52,7 @@ class ColumnFile:
             yield first, columns
 
     def column(self, j: int) -> Floats:
-        """[n_rows] one column with its zeros."""
+        """Return column `j` [n_rows], zeros included."""
         first, last = self._blocks[int(np.searchsorted([last for _, last in self._blocks], j, side="right"))]
         block = self._read(first, last)
         own = block[block["column"] == j]
@@ -65,7 +65,7 @@ class ColumnFile:
         self._spill.close()
 
     def _fill(self, parts: Callable[[], Iterable[Part]]) -> None:
-        """Write each part's nonzeros to where their blocks are, in the order in which they come."""
+        """Write each part's nonzeros to their blocks' places in the file, in the order in which they come."""
         owner = np.repeat(np.arange(len(self._blocks)), [last - first for first, last in self._blocks])
         ends = self._starts[[last for _, last in self._blocks]]
         following = self._starts[[first for first, _ in self._blocks]]
@@ -93,7 +93,7 @@ class ColumnFile:
 
 
 def _blocks(starts: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges [first, last) of columns, in order, with at most BLOCK nonzeros or one column each.
+    """Yield ranges [first, last) of columns, in order; each has at most BLOCK nonzeros, or is a single column.
 
     `starts` [n_columns + 1] is where each column's nonzeros start.
     """
@@ -108,9 +108,9 @@ READ = ("sequence_id", "feature_ids", "feature_activations")
 
 
 def pooled_columns(run: Path, sae: str, d_sae: int, sequence_ids: Ints) -> ColumnFile:
-    """[n, d_sae] the pooled features of these sequences [n] (ids ascending), in a temporary file beside the tables.
+    """Sort the pooled features [n, d_sae] of these sequences [n] (ids ascending) into a temporary file in `run`.
 
-    Raises ValueError for a table that is no such matrix, WriteError where the disk is full.
+    Raises ValueError and WriteError as `ColumnFile` does.
     """
 
     def rows() -> Iterator[Part]:

@@ -1,10 +1,10 @@
-"""The table `feature_scores`: SAE features ranked by their response to positive feedback, with the evidence.
+"""The table `feature_scores`: SAE features ranked by how they tell positive from negative texts, with evidence.
 
-1. Texts are split by group into a discovery and a held-out part. Everything but the held-out columns is computed on the
-   discovery part, so that what was selected is tested on texts that did not select it.
-2. A text is one sample, whatever its length: its features are pooled over its tokens before.
-3. Features are ranked by AUROC, in which zeros tie; p by exchange of labels as groups allow; q over all features.
-4. Beside them stand what chance, length and a plain probe achieve.
+1. Texts are split by group into a discovery and a held-out part. All columns but the held-out ones are computed on the
+   discovery part: the texts that select a feature are not those that test it.
+2. A text is one sample, whatever its length: each feature has been pooled over its tokens.
+3. Features are ranked by AUROC, in which zeros tie. p comes from exchanging labels as groups allow, q from all p.
+4. The report compares them with the AUROCs of chance, of length alone and of plain probes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ from actkit.errors import RunError
 
 @dataclass(frozen=True)
 class ScoredSae:
-    """The facts of an SAE that scores need."""
+    """An SAE whose features are scored; `url` returns a feature's page."""
 
     name: str
     d_sae: int
@@ -55,20 +55,20 @@ class ScoreSettings:
     held_out: float = field(default=0.3, metadata={"least": 0, "most": 0.9})
     """Share of the groups that is held out; 0 for none."""
     draws: int = field(default=10_000, metadata={"least": 100})
-    """Exchanges of labels, where p cannot be had without."""
+    """Exchanges of labels for a p that has to be drawn."""
     null_draws: int = field(default=1000, metadata={"least": 1})
     """Exchanges of labels for the distribution of the largest AUROC."""
     q: float = field(default=0.05, metadata={"least": 0, "most": 1})
     """False-discovery rate."""
     activation_threshold: float | None = field(default=None, metadata={"option": "strength_threshold"})
     correlation_threshold: float | None = None
-    """Least mean activation where a feature is active, and least correlation with the label of its side: conditions
-    where they are given. The column `passes_thresholds` takes THRESHOLDS for None."""
+    """Least mean activation where a feature is active, and least correlation with the label of its side. They are
+    conditions of a response where they are given. The column `passes_thresholds` takes THRESHOLDS for None."""
     seed: int = field(default=0, metadata={"least": 0})
 
 
 def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings) -> tuple[pa.Table, dict[str, Any]]:
-    """The table `feature_scores` of a run with `pooled_features`, and what holds for the run as a whole.
+    """Return the table `feature_scores` of a run with `pooled_features`, and a report on the run as a whole.
 
     Raises RunError when one of the labels does not occur, or only with weight 0.
     """
@@ -103,7 +103,7 @@ def score_features(run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings
 def feature_tables(
     run: Path, saes: Sequence[ScoredSae], settings: ScoreSettings, report: dict[str, Any]
 ) -> Iterator[tuple[str, pa.Table]]:
-    """`sequences` with its split, part by part, and `feature_scores`; `report` gets what holds for the run as a whole.
+    """Yield `sequences` with its split, part by part, then `feature_scores`; fill `report` as `score_features` does.
 
     Raises RunError as `score_features` does.
     """
@@ -115,7 +115,7 @@ def feature_tables(
 
 
 def feature_split(run: Path, settings: ScoreSettings) -> Iterator[pa.Table]:
-    """The table `sequences` with the split that `settings` ask for, part by part: `score_features` takes it from there.
+    """Yield the table `sequences` with the split that `settings` ask for, part by part; `score_features` reads it.
 
     Raises RunError as `score_features` does.
     """
@@ -147,7 +147,7 @@ def _score(
     held: Bools | None,
     settings: ScoreSettings,
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Every statistic of a block of columns while it is in memory; of all that, only figures by column are kept."""
+    """Return the rows and the report of an SAE; of each block of columns, only figures by column stay in memory."""
     rng = np.random.default_rng(settings.seed)
     design = design_of(discovery.positive, discovery.exchangeable())
     statistics = BlockStatistics(texts, discovery, held, design.kind == "within-groups")

@@ -1,4 +1,4 @@
-"""The labelled texts of a run: their signs, their groups, and which are held out."""
+"""The labelled texts of a run: their labels, their groups, and the split that holds some of them out."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 READ = ("sequence_id", "label", "group", "score", "n_kept", "n_tokens", "text", "split")
 NONE, DISCOVERY, HELD = 0, 1, 2
 FEWEST_GROUPS = 20
-"""Groups below which nothing is held out: an interval on a handful of texts says nothing."""
+"""With fewer groups nothing is held out: an interval on a handful of texts says nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,28 @@ class Texts:
     sequence_ids: Ints
     positive: Bools
     groups: Ints
-    """Which texts belong together: answers to one prompt, those of a group that the data name, and equal texts that
-    are in no such group, since copies are no samples of their own. None stands on both sides of a split."""
+    """Equal numbers for texts that belong together: those of a group that the data name, such as answers to one prompt,
+    and equal texts without such a group, since copies are no samples of their own. No split divides a group."""
     wordings: Ints
     """Equal texts have equal numbers, whatever their groups."""
     weights: Floats
     """1 where the data give no score."""
     lengths: Ints
-    """Tokens that are pooled; of the whole text where no more than one is."""
+    """Pooled tokens; tokens of the whole text where no text has more than one pooled."""
     parts: npt.NDArray[np.int8]
-    """Where the run says it already: HELD for held-out texts, DISCOVERY for the others; NONE where it does not."""
+    """The part that the run's column `split` names: HELD, DISCOVERY, or NONE where it is empty."""
     n_neutral: int
-    """Texts that are neither, and in no test."""
+    """Texts with the label neutral, which are in no test."""
     grouped: bool
-    """Whether the data name groups, or texts without one are equal."""
+    """Whether the data name groups, or texts without a group are equal."""
 
     def where(self, chosen: Bools) -> "Texts":
-        """Some of the texts."""
+        """The texts at which `chosen` [n] is True."""
         arrays = ("sequence_ids", "positive", "groups", "wordings", "weights", "lengths", "parts")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
     def exchangeable(self) -> Ints:
-        """Groups as the permutation test takes them.
+        """Return the groups [n] for the permutation test.
 
         Where most texts are in groups of both labels, labels are exchanged within groups. Otherwise the few such
         groups are split by label, so that every unit has one label and units can be exchanged.
@@ -67,7 +67,7 @@ class Texts:
 
 
 def read_texts(run: Path) -> Texts:
-    """The labelled texts of a finished or finishing run, part by part: of a text itself a digest is kept.
+    """Read the labelled texts of a finished or finishing run, part by part; texts themselves are kept as digests.
 
     Raises ValueError for a run without texts.
     """
@@ -84,7 +84,7 @@ def read_texts(run: Path) -> Texts:
 
 
 def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
-    """The labelled texts of one part that are kept, and the number of neutral ones."""
+    """Return arrays about the labelled texts of one part, and the number of its neutral texts."""
     n_neutral = pc.sum(pc.equal(table["label"], "neutral")).as_py() or 0
     table = table.filter(pc.is_in(table["label"], pa.array(["positive", "negative"])))
     wordings = digests_of(table["text"])
@@ -106,7 +106,7 @@ def _labelled(table: pa.Table) -> tuple[dict[str, npt.NDArray[Any]], int]:
 
 
 def _columns(part: Path) -> list[str]:
-    """READ, without what a run of an earlier version does not have."""
+    """The columns of READ that the part has: runs of earlier versions lack some."""
     there = schema_of_part(part).names
     return [name for name in READ if name in there]
 
@@ -120,9 +120,9 @@ def _parts_of(table: pa.Table) -> npt.NDArray[np.int8]:
 
 
 def divided(texts: Texts, share: float, seed: int) -> tuple[Texts, Bools | None]:
-    """The texts that evidence comes from, and which of them are held out [n]; None where none are.
+    """Return the texts that give evidence, and a mask [n] of those held out; None where none are.
 
-    As the run's own column `split` says where it says anything, otherwise drawn: see `hold_out`.
+    The split is the run's own column `split` where that names any; otherwise it is drawn: see `hold_out`.
     """
     if (texts.parts == NONE).all():
         return without_twins(texts, hold_out(texts, share, seed))
@@ -132,9 +132,10 @@ def divided(texts: Texts, share: float, seed: int) -> tuple[Texts, Bools | None]
 
 
 def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
-    """[n] which texts are held out: about `share` of the groups, as many of each kind of label.
+    """Draw the texts that are held out, as a mask [n]: about `share` of the groups of each kind.
 
-    None when there are too few groups for it, or when a part would have one label only.
+    Kinds are groups of negative texts, of positive texts, and of both. None when `share` is 0, when there are too few
+    groups, or when a part would have one label only.
     """
     _, group = np.unique(texts.groups, return_inverse=True)
     positives, sizes = np.bincount(group, texts.positive), np.bincount(group)
@@ -152,10 +153,10 @@ def hold_out(texts: Texts, share: float, seed: int) -> Bools | None:
 
 
 def without_twins(texts: Texts, held: Bools | None) -> tuple[Texts, Bools | None]:
-    """The texts without those held out whose equal is in the discovery part, and which of the rest are held out [n].
+    """Drop held-out texts that are equal to a discovery text; return the others, and a mask [n] of those held out.
 
     Groups are held out whole, so that a text that stands in two groups may be on both sides, where it would be no
-    evidence. None, and all texts, where the rest of the held-out part has one label only.
+    evidence. Returns all texts and None where the rest of the held-out part has one label only.
     """
     if held is None:
         return texts, None
@@ -168,7 +169,7 @@ def without_twins(texts: Texts, held: Bools | None) -> tuple[Texts, Bools | None
 
 
 def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any]:
-    """Count the texts of each label and part; `texts` are `every` one but those no evidence comes from."""
+    """Count the texts of each label and part; `texts` are those of `every` that give evidence."""
     discovery = texts if held is None else texts.where(~held)
 
     def counted(some: Texts) -> dict[str, int]:
@@ -186,10 +187,9 @@ def about_texts(every: Texts, texts: Texts, held: Bools | None) -> dict[str, Any
 
 
 def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str, Any]:
-    """The AUROC of the number of tokens alone.
+    """Compute the AUROC of the number of tokens alone: in all texts, in the held-out ones, and within strata.
 
-    In all texts, in the held-out ones, and in the strata of length of the discovery part: what `auroc_length_adjusted`
-    leaves of it.
+    The strata are the discovery part's classes of length, in which `auroc_length_adjusted` is computed.
     """
     every, own = _check(texts), _check(discovery)
     within = own.adjusted(discovery.lengths.astype(np.float64))
@@ -200,12 +200,10 @@ def length_only(texts: Texts, discovery: Texts, held: Bools | None) -> dict[str,
 
 
 def left_of_length(found: Mapping[str, Any]) -> float:
-    """The distance from 0.5 of the AUROC of length among texts of about equal length.
+    """Return how far from 0.5 the AUROC of length is among texts of about equal length; `found`: see `length_only`.
 
-    It matters where length tells labels apart at all.
-
-    Zero where that is no more than `LEFT`; 0.5, which nothing is beyond, where no text of one label is about as long as
-    one of the other. `found` is what `length_only` gives.
+    0 where the distance is at most `LEFT`, and where the interval over all texts holds 0.5: there length does not tell
+    labels apart. 0.5, which nothing is beyond, where no text of one label is about as long as one of the other.
     """
     every, within = found["all"], found["within_strata"]
     if every["low"] <= 0.5 <= every["high"]:

@@ -20,9 +20,9 @@ from actkit.runs.part import read_part
 from actkit.runs.reader import Ints, parts, places
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse regularisation, tried on a fifth of the training groups."""
+"""Values of the inverse regularisation, of which a fifth of the training groups chooses one."""
 MOST_ELEMENTS = 1 << 26
-"""Texts × d_model that a dense probe takes: 256 MB, of which 7 in 10 are in memory at once. Of more, a random part."""
+"""The most texts × d_model of a dense probe: 256 MB, 7 in 10 of them in memory at once. More are sampled."""
 AT_ONCE = 1 << 20
 """Elements whose squares are in memory at once."""
 PROBE_SIZES = (1, 2, 5, 10)
@@ -41,10 +41,11 @@ class Probe:
 
 
 def fit_and_score(rows: Callable[[Bools], Matrix], texts: Texts, held: Bools, seed: int) -> Probe:
-    """An L2-regularised logistic regression on standardised columns, fitted on the texts that are not held out.
+    """Fit an L2-regularised logistic regression to the texts that are not held out, and score it on the others.
 
-    `rows` gives the matrix [k, d] of those texts ([n] True: wanted), as an array that may be written to. It is asked
-    for a part when the last one is done with, so that never more than the training texts are in memory.
+    `rows` returns the matrix [k, d] of the wanted texts ([n] True: wanted), as an array that may be written to. It is
+    called for a part when the last part is freed, so that memory never holds more than the training texts. Columns are
+    standardised.
     """
     train = texts.where(~held)
     x = rows(~held)
@@ -70,7 +71,7 @@ def fit_and_score(rows: Callable[[Bools], Matrix], texts: Texts, held: Bools, se
 
 
 def feature_probes(columns: ColumnFile, order: Ints, texts: Texts, held: Bools, seed: int) -> dict[int, Probe]:
-    """Probes of the first 1, 2, 5 and 10 columns of `order`, which was made without the held-out texts."""
+    """Fit probes to the first 1, 2, 5 and 10 columns of `order`, which was made without the held-out texts."""
 
     def rows(size: int, wanted: Bools) -> Matrix:
         found = np.empty((int(wanted.sum()), size))
@@ -83,7 +84,7 @@ def feature_probes(columns: ColumnFile, order: Ints, texts: Texts, held: Bools, 
 
 
 def dense_probe(run: Path, hook_point: str, texts: Texts, held: Bools, seed: int) -> Probe:
-    """A probe of the pooled activations themselves."""
+    """Fit a probe to the pooled activations themselves."""
     width = _width(run, hook_point)
     most = max(MOST_ELEMENTS // width, 1)
     chosen = np.ones(len(held), dtype=np.bool_)
@@ -94,7 +95,7 @@ def dense_probe(run: Path, hook_point: str, texts: Texts, held: Bools, seed: int
 
 
 def dense_rows(run: Path, hook_point: str, sequence_ids: Ints) -> npt.NDArray[np.float32]:
-    """[n, d_model]: the pooled activations of these sequences, ids ascending."""
+    """Read the pooled activations [n, d_model] of these sequences [n], ids ascending."""
     found = np.zeros((len(sequence_ids), _width(run, hook_point)), dtype=np.float32)
     for part in parts(run, "pooled_activations"):
         table = read_part(part, ["sequence_id", "hook_point", "activation"])
@@ -116,9 +117,9 @@ def _width(run: Path, hook_point: str) -> int:
 
 
 def _centre(x: Matrix, middle: Matrix) -> Matrix:
-    """[d] the standard deviations of columns [n, d] with these means, 1 where there is none; centres them in place.
+    """Centre columns [n, d] with these means [d] in place; return their standard deviations [d], with 1 for 0.
 
-    Some columns at a time, in numpy's own order of sums: of one column alone it would be another.
+    Squares are of some columns at a time, at least two: numpy adds up a single column in another order.
     """
     x -= middle
     scale = np.empty_like(middle)
@@ -132,7 +133,7 @@ def _centre(x: Matrix, middle: Matrix) -> Matrix:
 
 
 def _tried(standardised: Callable[[Bools], Matrix], train: Texts, inner: Bools, training: Bools) -> list[float]:
-    """AUROC by strength on the `inner` texts of the training ones, fitted on the rest of these."""
+    """Return an AUROC for each strength, of the `inner` training texts, with a fit to the other training texts."""
     fitted_on, scored = training.copy(), training.copy()
     fitted_on[training], scored[training] = ~inner, inner
     x = standardised(fitted_on)
@@ -143,13 +144,13 @@ def _tried(standardised: Callable[[Bools], Matrix], train: Texts, inner: Bools, 
 
 
 def _projected(x: Matrix, weights: Floats) -> Floats:
-    """[n] the rows [n, d] by the weights [d], so that equal rows tie: a product may round its last rows otherwise."""
+    """Multiply rows [n, d] by weights [d] so that equal rows tie: a product may round its last rows otherwise."""
     found: Floats = np.einsum("nd,d->n", x, weights.astype(x.dtype))
     return found
 
 
 def _fit(x: Matrix, positive: Bools, strength: float) -> Floats:
-    """The weights; the threshold does not matter to an AUROC."""
+    """Fit and return the weights [d]; the intercept does not matter to an AUROC."""
     from sklearn.linear_model import LogisticRegression
 
     model: Any = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")

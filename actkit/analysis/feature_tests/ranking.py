@@ -18,9 +18,9 @@ CONTEXTS_KEPT = 3
 ENDS = 100
 """Features at either end of the ranking whose contexts are written."""
 THRESHOLDS = (0.5, 0.6)
-"""Of activation and correlation: the older script's."""
+"""Least activation and least correlation, as the older script had them."""
 BY_CHANCE = 0.05
-"""How often the best of an SAE's features may be as far from 0.5 by chance."""
+"""The largest `p_largest`: how often an SAE's best feature may be as far from 0.5 by chance."""
 EVIDENCE = ("auroc", "q_value", "p_largest", "auroc_heldout", "auroc_length_adjusted")
 Url = Callable[[int], str | None]
 
@@ -32,14 +32,14 @@ def ranked(
     correlation_threshold: float | None,
     left_of_length: float = 0.0,
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """All SAEs' rows (SAE → rows) by AUROC, largest first, with rank, q over all of them, and the verdict on each.
+    """Sort all SAEs' rows (SAE → rows) by AUROC, largest first, with rank, q over all rows, and a verdict on each.
 
-    A feature responds to texts of one label where all evidence says so: q is small enough; its AUROC is further from
-    0.5 than the SAE's best feature gets by chance in 19 of 20 exchanges of labels; and its AUROC in the held-out texts
-    and the one among texts of about equal length are on the same side of 0.5, where they are known. The last must be
-    known, and further off than the AUROC of length itself is there (`left_of_length`), where length tells labels apart:
-    texts that differ in it throughout are not made equal. Thresholds are conditions where they are given. Returns the
-    rows and how many were found.
+    A feature responds to texts of one label where all evidence says so. Its q is at most `q`. Its AUROC is further from
+    0.5 than the SAE's best feature gets by chance in 19 of 20 exchanges of labels. Its AUROCs in the held-out texts and
+    among texts of about equal length are on the same side of 0.5, where they are known. Where length tells labels
+    apart, the latter must be known, and further from 0.5 than the AUROC of length is there (`left_of_length`): texts
+    that differ in length throughout are not made equal. Thresholds are conditions where they are given. Returns the
+    rows, and counts of the features found.
     """
     named = [part.append_column("sae", pa.array([name] * len(part), pa.string())) for name, part in tables.items()]
     table = pa.concat_tables(named)
@@ -78,7 +78,7 @@ def ranked(
 
 
 def _passes(columns: Mapping[str, Any], side: Floats, activation: float, correlation: float) -> Bools:
-    """[n] whether features are above both thresholds: of correlation with the label of their own side."""
+    """[n] whether features reach both thresholds; the correlation is with the label of their own side."""
     own = np.nan_to_num(columns["correlation"]) * np.where(side < 0, -1, 1)
     found: Bools = (columns["activation_strength"] >= activation) & (own >= correlation)
     return found
@@ -89,7 +89,7 @@ def _sides(which: Bools, side: Floats) -> dict[str, int]:
 
 
 def finished(run: Path, table: pa.Table, urls: Mapping[str, Url], sequence_ids: Ints) -> pa.Table:
-    """Ranked rows as the table `feature_scores`: with pages on Neuronpedia, and contexts at both ends."""
+    """Make the table `feature_scores` of ranked rows: with URLs of features' pages, and contexts at both ends."""
     names, ids = table["sae"].to_pylist(), table["feature_id"].to_pylist()
     ends = np.zeros(len(table), dtype=np.bool_)
     ends[:ENDS] = ends[-ENDS:] = True
@@ -105,7 +105,7 @@ def finished(run: Path, table: pa.Table, urls: Mapping[str, Url], sequence_ids: 
 
 
 def _contexts(run: Path, names: Any, ids: Ints, ends: Bools, saes: Sequence[str], sequence_ids: Ints) -> pa.Array:
-    """The strongest texts of the features at both ends, null elsewhere."""
+    """Read the strongest texts of the features at both `ends`; null elsewhere."""
     found: list[Any] = [None] * len(ids)
     for sae in saes:
         rows = np.flatnonzero(ends & (names == sae))
@@ -137,7 +137,7 @@ def _strongest(run: Path, sae: str, chosen: Ints, sequence_ids: Ints) -> Stronge
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """For each p [n] its q: the smallest false-discovery rate at which it is among the discoveries.
+    """Compute the q of each p [n]: the smallest false-discovery rate at which it is among the discoveries.
 
     The step-up procedure of Benjamini & Hochberg (1995), valid for tests that are independent or positively dependent.
     NaN stays NaN and does not count as a test. Raises ValueError for a p outside of 0 to 1.
