@@ -112,14 +112,18 @@ def rank_within(groups: Ints) -> Ints:
     return rank
 
 
-def stable_order(keys: Ints) -> Ints:
-    """Return the stable order that sorts keys [n]; numpy's own stable sort takes several times as long."""
+def stable_order(keys: Ints, then: Ints | None = None) -> Ints:
+    """Return the stable order that sorts keys [n], and equal keys by `then` [n] where it is given.
+
+    numpy's own stable sort takes several times as long.
+    """
     order = np.argsort(keys)
     ranked = keys[order]
     equal = ranked[1:] == ranked[:-1]
     if equal.any():
         tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
-        order[tied] = order[tied][np.lexsort((order[tied], ranked[tied]))]
+        some = order[tied]
+        order[tied] = some[np.lexsort((some, *([] if then is None else [then[some]]), ranked[tied]))]
     return order
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from actkit.analysis.contexts import Strongest, rank_within
+from actkit.analysis.contexts import Strongest, rank_within, stable_order
 from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.entries_by_feature import EntriesByFeature
 from actkit.analysis.entry_chunk import Chunk, Floats, Int32s
@@ -81,22 +81,11 @@ def _features(starts: Int32s, at: Ints) -> Ints:
 
 def _first_sampled(features: Ints, sequences: Ints, positions: Ints, bits: Ints, order: Ints) -> tuple[Ints, ...]:
     """Keep the SAMPLED tokens of each feature with the lowest priorities (`order`), in the order in which they came."""
-    by_chance = _by_both(features, order)
+    # The first 32 bits of a priority, which is below 2^53, tell most tokens apart.
+    by_chance = stable_order(features << 32 | order >> 21, order)
     kept = np.zeros(len(features), dtype=np.bool_)
     kept[by_chance[rank_within(features[by_chance]) < SAMPLED]] = True
     return features[kept], sequences[kept], positions[kept], bits[kept]
-
-
-def _by_both(features: Ints, priorities: Ints) -> Ints:
-    """Return the order by feature, then by priority (below 2^53), whose first 32 bits tell most tokens apart."""
-    keys = features << 32 | priorities >> 21
-    order = np.argsort(keys)
-    ranked = keys[order]
-    equal = ranked[1:] == ranked[:-1]
-    tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
-    some = order[tied]
-    order[tied] = some[np.lexsort((some, priorities[some], ranked[tied]))]
-    return order
 
 
 class _Kinds:
