@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,11 +54,11 @@ class Measured:
 
 def read_samples(run: Path, n_interventions: int) -> Measured:
     """Read the changes in every metric and split of a run of `steer`."""
-    table, about = table_of(run, "logprobs"), _About.read(run)
+    table = table_of(run, "logprobs")
     names = ("logprob", "kl", "words_positive", "words_negative")
     values = {name: _wide(table, name, n_interventions) for name in names}
     n_tokens = _wide(table, "n_tokens", n_interventions)[:, :1]
-    texts = about.of(np.unique(table["sequence_id"].to_numpy()))
+    texts = _Texts.read(run, np.unique(table["sequence_id"].to_numpy()))
     per_token = values["logprob"] / np.maximum(n_tokens, 1)
     change = per_token - per_token[:, :1]
 
@@ -78,7 +77,7 @@ def read_samples(run: Path, n_interventions: int) -> Measured:
         if alone.any():
             found.append(samples(TEXTS, split, alone, change, texts.side))
         if alone.any() and not np.isnan(values["words_positive"][alone]).all():
-            found.append(_words(samples, split, alone, values))
+            found.append(_words(texts, split, alone, values))
     neutral = np.array([name == NEUTRAL for name in texts.splits])
     tokens = n_tokens[neutral].sum()
     return Measured(found, values["kl"][neutral].sum(0) / tokens if tokens else np.full(n_interventions, np.nan))
@@ -96,48 +95,29 @@ class _Texts:
     answers: Bools
     """Whether it is one of two answers to a prompt, rather than a text alone."""
 
-
-@dataclass(frozen=True)
-class _About:
-    """Sequence → record and label; record → split, stem, and whether it is a prompt with answers."""
-
-    sequences: dict[int, tuple[int, str | None]]
-    records: dict[int, tuple[str, str, bool]]
-
     @classmethod
-    def read(cls, run: Path) -> "_About":
+    def read(cls, run: Path, sequence_ids: Ints) -> "_Texts":
+        """Read the facts of these sequences [m] from `sequences` and `steered_texts`."""
         rows = rows_of_table(run, "sequences", ["sequence_id", "record_id", "label"])
         texts = rows_of_table(run, "steered_texts", ["record_id", "split", "stem", "positive"])
+        by_sequence, by_record = {row["sequence_id"]: row for row in rows}, {row["record_id"]: row for row in texts}
+        own = [by_sequence[sequence_id] for sequence_id in sequence_ids.tolist()]
+        records = [by_record[row["record_id"]] for row in own]
+        number = {stem: index for index, stem in enumerate(dict.fromkeys(record["stem"] for record in records))}
         return cls(
-            {row["sequence_id"]: (row["record_id"], row["label"]) for row in rows},
-            {row["record_id"]: (row["split"], row["stem"], row["positive"] is not None) for row in texts},
-        )
-
-    def of(self, sequence_ids: Ints) -> _Texts:
-        of_sequence = [self.sequences[int(sequence_id)] for sequence_id in sequence_ids]
-        of_record = [self.records[record] for record, _ in of_sequence]
-        number = {stem: index for index, stem in enumerate(dict.fromkeys(stem for _, stem, _ in of_record))}
-        return _Texts(
-            np.array([record for record, _ in of_sequence], dtype=np.int64),
-            np.array([SIDES.get(label or "", 0) for _, label in of_sequence], dtype=np.int64),
-            [split for split, _, _ in of_record],
-            np.array([number[stem] for _, stem, _ in of_record], dtype=np.int64),
-            np.array([answers for _, _, answers in of_record], dtype=np.bool_),
+            np.array([row["record_id"] for row in own], dtype=np.int64),
+            np.array([SIDES.get(row["label"] or "", 0) for row in own], dtype=np.int64),
+            [record["split"] for record in records],
+            np.array([number[record["stem"]] for record in records], dtype=np.int64),
+            np.array([record["positive"] is not None for record in records], dtype=np.bool_),
         )
 
 
-def _words(of: Any, split: str, rows: Bools, values: dict[str, Floats]) -> Changes:
+def _words(texts: _Texts, split: str, rows: Bools, values: dict[str, Floats]) -> Changes:
     """Give each text two rows: how much likelier the positive words become after it, and the negative ones."""
-    both = []
-    for sign, name in ((1, "words_positive"), (-1, "words_negative")):
-        what = values[name] - values[name][:, :1]
-        both.append(of(WORDS, split, rows, what, np.full(len(rows), sign, dtype=np.int64)))
-    first, second = both
-    joined = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in ("record_ids", "side", "stems", "change")
-    }
-    return Changes(WORDS, split, **joined)
+    records, stems = (np.tile(numbers[rows], 2) for numbers in (texts.record_ids, texts.stems))
+    change = [values[name][rows] - values[name][rows, :1] for name in ("words_positive", "words_negative")]
+    return Changes(WORDS, split, records, np.repeat([1, -1], int(rows.sum())), stems, np.concatenate(change))
 
 
 def _wide(table: pa.Table, name: str, k: int) -> Floats:
