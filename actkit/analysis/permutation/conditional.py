@@ -73,18 +73,21 @@ def cumulants(scores: Scores, design: Design) -> Cumulants:
 
 
 def tails(t: Floats, variance: Floats, third: Floats) -> tuple[Floats, Floats]:
-    """P(T ≤ t) and P(T ≥ t) of a Pearson type III variable with mean 0, this variance (above 0) and third cumulant.
+    """P(T ≤ t) and P(T ≥ t) of a Pearson type III variable: see `lower_tail`."""
+    return lower_tail(t, variance, third), lower_tail(-t, variance, -third)
+
+
+def lower_tail(t: Floats, variance: Floats, third: Floats) -> Floats:
+    """P(T ≤ t) of a Pearson type III variable with mean 0, this variance (above 0) and third cumulant.
 
     A shifted gamma, as Mielke & Berry (2007) take it for permutation tests.
     """
     standard, skew = t / np.sqrt(variance), third / variance**1.5
-    low, high = ndtr(standard), ndtr(-standard)
-    bent = np.abs(skew) > SYMMETRIC
-    shape = 4 / skew[bent] ** 2
-    at = np.maximum(shape + np.sqrt(shape) * standard[bent] * np.sign(skew[bent]), 0.0)
-    left, right = gammainc(shape, at), gammaincc(shape, at)
-    low[bent], high[bent] = np.where(skew[bent] > 0, (left, right), (right, left))
-    return low, high
+    found: Floats = ndtr(standard)
+    for bent, sign, of_gamma in ((skew > SYMMETRIC, 1, gammainc), (skew < -SYMMETRIC, -1, gammaincc)):
+        shape = 4 / skew[bent] ** 2
+        found[bent] = of_gamma(shape, np.maximum(shape + sign * np.sqrt(shape) * standard[bent], 0.0))
+    return found
 
 
 def conditional_tails(scores: Scores, labels: Bools) -> tuple[Floats, Floats]:
@@ -126,8 +129,8 @@ def _mixed(
     below, above = (gap >= 0).astype(np.float64), (gap <= 0).astype(np.float64)
     smooth = variance > NO_VARIANCE
     half = step[at][smooth] / 2
-    below[smooth] = tails(gap[smooth] + half, variance[smooth], skew[smooth])[0]
-    above[smooth] = tails(gap[smooth] - half, variance[smooth], skew[smooth])[1]
+    below[smooth] = lower_tail(gap[smooth] + half, variance[smooth], skew[smooth])
+    above[smooth] = lower_tail(half - gap[smooth], variance[smooth], -skew[smooth])
     return sums(at, weight * below, len(counts)), sums(at, weight * above, len(counts))
 
 

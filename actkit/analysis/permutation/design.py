@@ -1,6 +1,7 @@
 """The exchanges of labels that a data set allows, and the rank scores of sparse columns under them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -83,7 +84,7 @@ class Scores:
     active: Ints
     """[n_columns] nonzeros."""
 
-    @property
+    @cached_property
     def owner(self) -> Ints:
         """[k] the column of each score."""
         return np.repeat(np.arange(len(self.active)), np.diff(self.starts))
