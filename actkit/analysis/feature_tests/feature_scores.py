@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from actkit.analysis.columns import Bools, Floats
 from actkit.analysis.feature_tests.block_statistics import BlockStatistics
 from actkit.analysis.feature_tests.column_file import ColumnFile, pooled_columns
 from actkit.analysis.feature_tests.labelled import (
-    Bools,
-    Floats,
     Texts,
     about_texts,
     divided,

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from actkit.analysis.columns import Bools, Floats, Ints
 from actkit.analysis.digests import codes_of, digests_of
 from actkit.analysis.length import LEFT, LengthCheck
 from actkit.analysis.split_column import HELD_OUT
 from actkit.runs.part import schema_of_part
-from actkit.runs.reader import Ints, part_of, parts
+from actkit.runs.reader import part_of, parts
 
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 READ = ("sequence_id", "label", "group", "score", "n_kept", "n_tokens", "text", "split")
 NONE, DISCOVERY, HELD = 0, 1, 2
 FEWEST_GROUPS = 20

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from actkit.analysis.auroc import auroc
+from actkit.analysis.columns import Bools, Floats, Ints
 from actkit.analysis.feature_tests.column_file import ColumnFile
-from actkit.analysis.feature_tests.labelled import Bools, Floats, Texts, hold_out
+from actkit.analysis.feature_tests.labelled import Texts, hold_out
 from actkit.runs.part import read_part
-from actkit.runs.reader import Ints, parts, places
+from actkit.runs.reader import parts, places
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of the inverse regularisation, of which a fifth of the training groups chooses one."""

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.stats import false_discovery_control
 
-from actkit.analysis.columns import Floats
+from actkit.analysis.columns import Bools, Floats, Ints
 from actkit.analysis.contexts import Strongest, contexts_of
-from actkit.analysis.feature_tests.labelled import Bools
-from actkit.runs.reader import Ints, parts, places, sae_groups
+from actkit.runs.reader import parts, places, sae_groups
 from actkit.schemas import CONTEXTS, arrow_schema
 
 CONTEXTS_KEPT = 3
@@ -142,13 +142,6 @@ def benjamini_hochberg(p: Floats) -> Floats:
     The step-up procedure of Benjamini & Hochberg (1995), valid for tests that are independent or positively dependent.
     NaN stays NaN and does not count as a test. Raises ValueError for a p outside of 0 to 1.
     """
-    p = np.asarray(p, dtype=np.float64)
-    tested = ~np.isnan(p)
-    if ((p[tested] < 0) | (p[tested] > 1)).any():
-        raise ValueError("a p-value is outside of 0 to 1")
-    found = np.full(p.shape, np.nan)
-    order = np.flatnonzero(tested)[np.argsort(p[tested], kind="stable")]
-    n = len(order)
-    scaled = p[order] * n / np.arange(1, n + 1)
-    found[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    found, tested = np.full(p.shape, np.nan), ~np.isnan(p)
+    found[tested] = false_discovery_control(p[tested])
     return found
