@@ -63,6 +63,14 @@ def test_pairs_within_one_object_are_named() -> None:
     ]
 
 
+def test_an_empty_label_and_a_column_without_a_name_are_typed() -> None:
+    """CSV has empty text where there is no label, and pandas writes the index as a column without a name."""
+    rows = [{"text": f"some words of text {n}", "flag": ("", "spam")[n % 2], "": n % 2} for n in range(20)]
+    ways = [each.options for each in tried(rows)["reward-detect"]]
+    assert ("--label-field", "flag", "--positive", "", "--negative", "spam") in ways
+    assert ("--label-field", "", "--positive", ">0.5", "--negative", "<0.5") in ways
+
+
 def test_fields_that_are_left_out_are_left_out_in_every_way() -> None:
     for ways in tried(ROWS, ignore_field=("n", "x")).values():
         assert ways and all(each.options[-4:] == ("--ignore-field", "n", "--ignore-field", "x") for each in ways)

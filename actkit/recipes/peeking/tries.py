@@ -133,8 +133,8 @@ def _asked(texts: Sequence[str], answers: Sequence[str]) -> Iterator[Asked]:
 
 
 def _typed(*named: tuple[str, str | None]) -> tuple[str, ...]:
-    """Return the options to type: each flag that has a value, followed by the value."""
-    return tuple(word for flag, value in named if value for word in (flag, value))
+    """Return the options to type: each flag that was given a value, followed by it. An empty label is a value."""
+    return tuple(word for flag, value in named if value is not None for word in (flag, value))
 
 
 def _pairs(columns: Sequence[FileColumn]) -> Iterator[tuple[str | None, PairFields]]:
