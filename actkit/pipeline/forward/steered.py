@@ -129,7 +129,7 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     """
     ids, at = np.unique(kept.sequence_ids, return_inverse=True)
     last = np.zeros(len(ids), dtype=np.int64)
-    np.maximum.at(last, at, np.arange(len(at)))
+    last[at] = np.arange(len(at))  # of equal indices the last one stays
     tensors = {name: part for name, part in kept.activations.items() if isinstance(part, torch.Tensor)}
     values = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
     followed = ~np.isnan(values[LOGPROB][:, :1])
