@@ -45,57 +45,63 @@ def compared(x: list[float], stored: Stored, thresholds: list[float], cut: Cut |
 
 def test_equal_features_are_identical() -> None:
     seen = compared([3.0, 0.0, 2.0, 0.5], ([0, 2], [3.0, 2.0], 2), [1.0] * 4)
-    assert (seen.n, seen.identical, seen.members, seen.common, seen.worst, seen.fails) == (1, 1, 2, 2, 0.0, False)
+    assert (seen.n, seen.identical, seen.members, seen.common, seen.worst, seen.problems("x")) == (1, 1, 2, 2, 0.0, [])
 
 
 def test_the_error_is_the_norm_of_the_difference_over_the_norm_found_again() -> None:
     seen = compared([3.0, 4.0], ([1, 0], [4.0, 3.05], 2), [0.0] * 2)
     assert seen.worst == pytest.approx(0.05 / 5.0, rel=1e-5)
-    assert seen.fails and seen.n_wrong == 0
+    assert seen.problems("x") and seen.n_wrong == 0
 
 
 def test_a_feature_at_its_own_threshold_is_rounding_and_one_far_from_it_is_not() -> None:
     near = compared([3.0, 1.0 - 1e-3], ([0, 1], [3.0, 1.001], 2), [0.0, 1.0])
-    assert not near.fails and (near.identical, near.members, near.common) == (0, 2, 1)
+    assert not near.problems("x") and (near.identical, near.members, near.common) == (0, 2, 1)
     far = compared([3.0, 1.0 - 1e-2], ([0, 1], [3.0, 1.001], 1), [0.0, 1.0])
-    assert far.fails and far.wrong == ["here: feature 1 is stored, but not active when encoded again"]
+    assert far.problems("x") and far.wrong == ["here: feature 1 is stored, but not active when encoded again"]
     missing = compared([3.0, 1.0 + 1e-2], ([0], [3.0], 2), [0.0, 1.0])
-    assert missing.fails and missing.wrong == ["here: feature 1 is not stored, but 1.01 when encoded again"]
-    assert not compared([3.0, 1.0 + 1e-3], ([0], [3.0], 1), [0.0, 1.0]).fails
+    assert missing.problems("x") and missing.wrong == ["here: feature 1 is not stored, but 1.01 when encoded again"]
+    assert not compared([3.0, 1.0 + 1e-3], ([0], [3.0], 1), [0.0, 1.0]).problems("x")
 
 
 def test_a_made_up_feature_that_is_the_smallest_stored_is_no_rounding() -> None:
-    assert compared([3.0, 2.0, 0.0], ([0, 1, 2], [3.0, 2.0, 0.01], 3), [0.0] * 3).fails is False, "so close to zero"
-    assert compared([3.0, 2.0, 0.0], ([0, 1, 2], [3.0, 2.0, 0.5], 3), [0.0, 0.0, 0.4]).fails
+    assert compared([3.0, 2.0, 0.0], ([0, 1, 2], [3.0, 2.0, 0.01], 3), [0.0] * 3).problems("x") == [], (
+        "so close to zero"
+    )
+    assert compared([3.0, 2.0, 0.0], ([0, 1, 2], [3.0, 2.0, 0.5], 3), [0.0, 0.0, 0.4]).problems("x")
 
 
 def test_ties_at_the_end_of_top_k_are_rounding_and_others_are_not() -> None:
     cut = Cut(top_k=2)
-    assert not compared([3.0, 2.0, 2.001], ([0, 1], [3.0, 2.0005], 3), [0.0] * 3, cut).fails
+    assert not compared([3.0, 2.0, 2.001], ([0, 1], [3.0, 2.0005], 3), [0.0] * 3, cut).problems("x")
     seen = compared([3.0, 2.0, 2.5], ([0, 1], [3.0, 2.0], 3), [0.0] * 3, cut)
-    assert seen.fails and "feature 2 is not stored, but 2.5 when encoded again" in "".join(seen.wrong)
+    assert seen.problems("x") and "feature 2 is not stored, but 2.5 when encoded again" in "".join(seen.wrong)
 
 
 def test_a_feature_that_another_pushes_out_of_top_k_by_rounding_is_rounding_too() -> None:
     cut = Cut(top_k=2)
     seen = compared([3.0, 0.5, 2.0005], ([0, 1], [3.0, 0.5], 2), [0.0, 0.0, 2.0], cut)
-    assert not seen.fails, seen.wrong
-    assert compared([3.0, 0.5, 2.5], ([0, 1], [3.0, 0.5], 2), [0.0, 0.0, 2.0], cut).fails
+    assert not seen.problems("x"), seen.wrong
+    assert compared([3.0, 0.5, 2.5], ([0, 1], [3.0, 0.5], 2), [0.0, 0.0, 2.0], cut).problems("x")
 
 
 def test_features_about_a_runs_own_threshold_are_rounding() -> None:
     cut = Cut(threshold=1.0)
-    assert not compared([3.0, 1.001], ([0], [3.0], 2), [0.0] * 2, cut).fails
-    assert compared([3.0, 1.1], ([0], [3.0], 2), [0.0] * 2, cut).fails
-    assert compared([3.0, 0.9], ([0, 1], [3.0, 0.9], 2), [0.0] * 2, cut).fails
+    assert not compared([3.0, 1.001], ([0], [3.0], 2), [0.0] * 2, cut).problems("x")
+    assert compared([3.0, 1.1], ([0], [3.0], 2), [0.0] * 2, cut).problems("x")
+    assert compared([3.0, 0.9], ([0, 1], [3.0, 0.9], 2), [0.0] * 2, cut).problems("x")
 
 
 def test_the_number_of_active_features_is_compared() -> None:
     assert compared([3.0, 2.0, 1.0], ([0], [3.0], 5), [0.0] * 3, Cut(top_k=1)).wrong == [
         "here: n_active is 5, but 3 are active"
     ]
-    assert compared([3.0, 2.0, 1.0], ([0], [3.0], 2), [0.0] * 3, Cut(top_k=1)).fails, "none is near its threshold"
-    assert not compared([3.0, 2.0, 1e-3], ([0], [3.0], 2), [0.0] * 3, Cut(top_k=1)).fails, "one is at its threshold"
+    assert compared([3.0, 2.0, 1.0], ([0], [3.0], 2), [0.0] * 3, Cut(top_k=1)).problems("x"), (
+        "none is near its threshold"
+    )
+    assert not compared([3.0, 2.0, 1e-3], ([0], [3.0], 2), [0.0] * 3, Cut(top_k=1)).problems("x"), (
+        "one is at its threshold"
+    )
 
 
 def test_flips_needs_a_direction_and_a_change_within_the_tolerance() -> None:
@@ -118,14 +124,14 @@ def test_what_is_no_number_is_infinitely_far() -> None:
     ]
     seen = Vectors(1e-5)
     seen.compare(np.array([[1.0, np.nan]]), np.array([[1.0, 2.0]]), ["here"])
-    assert seen.fails and seen.where == "here"
+    assert seen.problems("x") and seen.where == "here"
 
 
 def test_the_vector_that_is_furthest_off_is_named() -> None:
     seen = Vectors(1e-2)
     again = np.array([[3.0, 4.0], [0.3, 0.4], [3.0, 4.0]])
     seen.compare(again + np.array([[0.0, 0.0], [0.0, 0.004], [0.0, 0.02]]), again, ["a", "b", "c"])
-    assert (seen.n, seen.where) == (3, "b") and seen.worst == pytest.approx(0.008) and not seen.fails
+    assert (seen.n, seen.where) == (3, "b") and seen.worst == pytest.approx(0.008) and not seen.problems("x")
 
 
 def pooled_row(ids: list[int], values: list[float], positions: list[int]) -> pa.Table:
@@ -147,7 +153,7 @@ def test_pooled_features_are_those_of_the_positions_that_were_read(pool: str, va
     x = torch.tensor([[1.0, 3.0], [4.0, 0.0]])
     seen = Features(TOLERANCE)
     compare_pooled(seen, jump([0.0, 0.0]), x, np.array([7, 9]), pooled_row([0, 1], values, [9, 7]), pool, "here")  # type: ignore[arg-type]
-    assert not seen.fails and seen.identical == 1, seen.wrong
+    assert not seen.problems("x") and seen.identical == 1, seen.wrong
     other = Features(TOLERANCE)
     compare_pooled(other, jump([0.0, 0.0]), x, np.array([7, 9]), pooled_row([0, 1], values, [7, 7]), pool, "here")  # type: ignore[arg-type]
     assert other.wrong == ["here: feature 0 is not strongest at position 7"]
@@ -158,12 +164,12 @@ def test_a_pooled_feature_is_rounding_only_where_each_of_its_positions_is() -> N
     for thresholds, fails in (([0.0, 1.0], True), ([0.0, 1.4999], False)):
         seen = Features(TOLERANCE)
         compare_pooled(seen, jump(thresholds), x, np.array([0, 1]), pooled_row([0], [3.0], [0]), "max", "here")
-        assert seen.fails is fails, seen.wrong
+        assert bool(seen.problems("x")) is fails, seen.wrong
     seen = Features(TOLERANCE)
     compare_pooled(
         seen, jump([0.0, 1.0]), x, np.array([0, 1]), pooled_row([0, 1, 1], [3.0, 1.5, 1.0], [0, 1, 5]), "max", "x"
     )
-    assert seen.fails, "position 5 was not read"
+    assert seen.problems("x"), "position 5 was not read"
 
 
 def test_a_pooled_vector_is_the_mean_in_double_precision() -> None:

@@ -76,10 +76,11 @@ class Vectors:
         if len(errors) and (errors.max() > self.worst or not self.where):
             self.worst, self.where = float(errors.max()), places[int(errors.argmax())]
 
-    @property
-    def fails(self) -> bool:
-        """Whether a vector is off by more than the tolerance."""
-        return not self.worst <= self.tolerance
+    def problems(self, name: str) -> list[str]:
+        """A sentence where a vector of the hook point `name` is off by more than the tolerance."""
+        allowed = f"{self.tolerance:.0e} is allowed"
+        is_fine = self.worst <= self.tolerance
+        return [] if is_fine else [f"{name} is {self.worst:.2e} off the plain model, at {self.where}; {allowed}"]
 
 
 @dataclass
@@ -117,10 +118,13 @@ class Features:
         if len(self.wrong) < 3:
             self.wrong.append(what)
 
-    @property
-    def fails(self) -> bool:
-        """Whether a difference is no rounding, or an activation is off by more than the tolerance."""
-        return self.n_wrong > 0 or not self.worst <= self.tolerance.features
+    def problems(self, name: str) -> list[str]:
+        """Sentences about the SAE `name`: activations beyond the tolerance, and differences that are no rounding."""
+        allowed = f"{self.tolerance.features:.0e} is allowed"
+        is_close = self.worst <= self.tolerance.features
+        off = [] if is_close else [f"activations of {name} are {self.worst:.2e} off, at {self.where}; {allowed}"]
+        more = f" (and {self.n_wrong - len(self.wrong)} more)" if self.n_wrong > len(self.wrong) else ""
+        return [*off, *(f"{name}: {text}{more}" for text in self.wrong)]
 
 
 def relative(difference: "Floats | np.floating", norm: "Floats | np.floating") -> Floats:
@@ -161,18 +165,9 @@ class Recomputed:
     @property
     def problems(self) -> list[str]:
         """A sentence for each difference that rounding does not explain, and for each other fault."""
-        found = [
-            f"{name} is {vector.worst:.2e} off the plain model, at {vector.where}; {vector.tolerance:.0e} is allowed"
-            for name, vector in self.vectors.items()
-            if vector.fails
-        ]
-        for name, seen in self.features.items():
-            if not seen.worst <= seen.tolerance.features:
-                allowed = f"{seen.tolerance.features:.0e} is allowed"
-                found.append(f"activations of {name} are {seen.worst:.2e} off, at {seen.where}; {allowed}")
-            more = f" (and {seen.n_wrong - len(seen.wrong)} more)" if seen.n_wrong > len(seen.wrong) else ""
-            found += [f"{name}: {text}{more}" for text in seen.wrong]
-        return self.others + found + [f"text and token ids of {text}" for text in self.texts.wrong]
+        seen: list[tuple[str, Vectors | Features]] = [*self.vectors.items(), *self.features.items()]
+        numbers = [problem for name, differences in seen for problem in differences.problems(name)]
+        return [*self.others, *numbers, *(f"text and token ids of {text}" for text in self.texts.wrong)]
 
     def facts(self) -> dict[str, Any]:
         """The result as plain values, for `run.json` and `--json`."""

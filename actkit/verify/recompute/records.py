@@ -65,16 +65,22 @@ class Recomputing:
         description: Description,
         plain: PlainModel,
         saes: Mapping[str, Sae],
+        interventions: Mapping[int, tuple[Intervention, str]],
         same_attention: bool = True,
+        spells: bool = True,
     ) -> "Recomputing":
-        """Make a `Recomputing` for a run that was made by these rules; `saes` by name."""
+        """Make a `Recomputing` for a run that was made by these rules; `saes` by name.
+
+        See `Recomputing.interventions`, `tolerance` and `Retokenizer.spells`.
+        """
         return cls(
             plain,
             saes,
-            Retokenizer(description.tokenizer, rules.bos, rules.chat),
+            Retokenizer(description.tokenizer, rules.bos, rules.chat, spells),
             Cut(rules.top_k, rules.threshold),
             rules.pooling,
             tolerance(description.spec.dtype, store_dtype, same_attention),
+            interventions,
         )
 
     def run(

@@ -76,10 +76,9 @@ def recompute(
     saes, lacking = _saes(facts, spec, description.spec.device)
     plain, same_attention = load_plain(description), description.spec.attn == attn
     store_dtype = facts.get("options", {}).get("store_dtype", "float32")
-    again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, same_attention)
     actions, alike = stored_actions(run), made_alike(facts)
-    texts, known = replace(again.texts, spells=alike), interventions_in(actions, saes)
-    again = replace(again, texts=texts, interventions=known)
+    known = interventions_in(actions, saes)
+    again = Recomputing.by(Rules.of(facts), store_dtype, description, plain, saes, known, same_attention, alike)
     norms = norms_again(plain, description, facts["hook_points"]) if alike else None
     if norms is not None and not actions:
         of_all = saes if spec.n >= facts["counts"]["written"] else {}

@@ -1,6 +1,6 @@
 """`--verify N`: a run computes N of its records again, and goes on only where they are right."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,5 @@ class Verifying:
         saes = {name: health.sae for name, health in self.job.recipe.health.items()}
         job = self.job
         about, plain = job.model.description, plain_of(job.model)
-        again = Recomputing.by(job.recipe.rules, job.output.store_dtype, about, plain, saes)
         known = {} if steering is None else interventions_in(steering.actions, saes)
-        return replace(again, interventions=known)
+        return Recomputing.by(job.recipe.rules, job.output.store_dtype, about, plain, saes, known)
