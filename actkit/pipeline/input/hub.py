@@ -96,7 +96,8 @@ def explained(dataset: str) -> Iterator[None]:
 
         offline = "HF_HUB_OFFLINE is set, so that only the local cache is looked at; unset it, or name a local file"
         is_local = datasets.config.HF_HUB_OFFLINE and not Path(dataset.rpartition(":")[0] or dataset).is_dir()
+        why = shown(first_line(error, most=len(str(error))))[:300]  # cut last: half a secret would not be recognised
         raise InputError(
-            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({shown(first_line(error))})",
+            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({why})",
             offline if is_local else "check the name, --split and, for a configuration, owner/name:configuration",
         ) from error

@@ -216,6 +216,10 @@ def test_whatever_is_raised_is_one_sentence(
     with pytest.raises(InputError) as caught, explained(f"{tmp_path}:en"):
         raise ValueError("x")
     assert "check the name" in caught.value.hint, "a folder needs no hub"
+    for secret in (f"https://me:{'a' * 34}@host/x", "hf_" + "a" * 34):
+        with pytest.raises(InputError) as cut, explained("me/x"):
+            raise ValueError(f"{'x ' * 143}{secret}")
+        assert "***" in cut.value.message and "aaa" not in cut.value.message, "a part of a secret is secret too"
     own = InputError("said")
     with pytest.raises(InputError) as told, explained("me/x"):
         raise own
