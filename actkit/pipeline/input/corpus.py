@@ -30,10 +30,9 @@ def find_corpus(where: str, split: str = "train") -> InputSource:
 def read_documents(corpus: InputSource, read: ReadSpec | None = None, by_line: bool = False) -> Records:
     """Read every record of `corpus`, numbered consecutively. Raises InputError for a file that cannot be read."""
     read = read or ReadSpec()
-    default = "text" if by_line else "jsonl"
     if not corpus.files:
-        return records_of(corpus, default, read)
-    return numbered(corpus.files, lambda file: _documents(file, read, by_line, default))
+        return records_of(corpus, "jsonl", read)
+    return numbered(corpus.files, lambda file: _documents(file, read, by_line))
 
 
 def is_document(file: str, by_line: bool) -> bool:
@@ -57,10 +56,10 @@ def _are_records(file: str) -> bool:
     return isinstance(first, dict) and any(map(is_known, first))
 
 
-def _documents(file: str, read: ReadSpec, by_line: bool, default: str) -> Records:
+def _documents(file: str, read: ReadSpec, by_line: bool) -> Records:
     if is_document(file, by_line):
         return _whole(file)
-    return read_file(file, "jsonl" if _are_records(file) else default, read)
+    return read_file(file, "text" if by_line and not _are_records(file) else "jsonl", read)
 
 
 def _whole(file: str) -> Records:

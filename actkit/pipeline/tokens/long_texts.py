@@ -49,7 +49,7 @@ class Tokens:
         filled = [part for part in parts if len(part)]
         if len(filled) == 1:
             return filled[0]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "start", "end")))
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     @classmethod
     def none(cls) -> "Tokens":
