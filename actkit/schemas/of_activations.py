@@ -4,14 +4,17 @@ import pyarrow as pa
 
 from actkit.schemas.units import Column
 
-ACTIVATIONS = (
+TABLES: dict[str, tuple[Column, ...]] = {}
+"""Name → columns."""
+
+TABLES["activations"] = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int64(), "0-based, without padding"),
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name; rows of one hook point form row groups of their own"),
     Column("activation", None, "the vector; [n_heads, position + 1] flattened for attention patterns"),
 )
-POOLED_ACTIVATIONS = (
+TABLES["pooled_activations"] = (
     Column("sequence_id", pa.int64(), "the text"),
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name"),
@@ -21,7 +24,7 @@ POOLED_ACTIVATIONS = (
         "mean vector of the text's tokens, special ones left out; with `--pool last` the last one",
     ),
 )
-LAYER_STATS = (
+TABLES["layer_stats"] = (
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name"),
     Column("special_tokens", pa.bool_(), "whether special tokens are counted; they can dominate every figure"),
@@ -32,5 +35,3 @@ LAYER_STATS = (
     Column("min", pa.float64(), "smallest element"),
     Column("max", pa.float64(), "largest element"),
 )
-TABLES = {"activations": ACTIVATIONS, "pooled_activations": POOLED_ACTIVATIONS, "layer_stats": LAYER_STATS}
-"""Name → columns."""

@@ -4,7 +4,10 @@ import pyarrow as pa
 
 from actkit.schemas.units import Column
 
-CONTRASTS = (
+TABLES: dict[str, tuple[Column, ...]] = {}
+"""Name → columns."""
+
+TABLES["contrasts"] = (
     Column("record_id", pa.int64(), "0-based index of the pair"),
     Column("template", pa.string(), "the pair's wording; null where there is one only"),
     Column("layer", pa.int32(), "0-based"),
@@ -12,7 +15,7 @@ CONTRASTS = (
     Column("diff_norm", pa.float64(), "norm of positive - negative"),
     Column("cosine", pa.float64(), "cosine of the two; null for a zero vector"),
 )
-DIRECTIONS = (
+TABLES["directions"] = (
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name"),
     Column("method", pa.string(), "mean-diff, pca or logistic"),
@@ -20,7 +23,7 @@ DIRECTIONS = (
     Column("norm", pa.float64(), "length before it was made a unit vector; null for logistic"),
     Column("relative_norm", pa.float64(), "norm as a share of the mean norm of the activations there"),
 )
-DIRECTION_SCORES = (
+TABLES["direction_scores"] = (
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name"),
     Column("method", pa.string(), "mean-diff, pca or logistic"),
@@ -90,7 +93,7 @@ DIRECTION_SCORES = (
     Column("cosine_pca", pa.float64(), "likewise"),
     Column("cosine_logistic", pa.float64(), "likewise"),
 )
-PROJECTIONS = (
+TABLES["projections"] = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int64(), "0-based, without padding"),
     Column("layer", pa.int32(), "0-based; the one that the concept run chose for the method"),
@@ -98,7 +101,7 @@ PROJECTIONS = (
     Column("method", pa.string(), "mean-diff, pca or logistic"),
     Column("value", pa.float64(), "the stored vector times the unit direction"),
 )
-DIRECTION_FEATURES = (
+TABLES["direction_features"] = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("layer", pa.int32(), "0-based; the SAE's own"),
     Column("hook_point", pa.string(), "TransformerLens name"),
@@ -108,11 +111,3 @@ DIRECTION_FEATURES = (
     Column("cosine", pa.float64(), "of the feature's decoder row with the direction"),
     Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
 )
-TABLES = {
-    "contrasts": CONTRASTS,
-    "directions": DIRECTIONS,
-    "direction_scores": DIRECTION_SCORES,
-    "projections": PROJECTIONS,
-    "direction_features": DIRECTION_FEATURES,
-}
-"""Name → columns."""

@@ -4,6 +4,9 @@ import pyarrow as pa
 
 from actkit.schemas.units import Column
 
+TABLES: dict[str, tuple[Column, ...]] = {}
+"""Name → columns."""
+
 CONTEXTS = pa.list_(
     pa.struct(
         [
@@ -20,7 +23,7 @@ CONTEXTS = pa.list_(
 CO_ACTIVE = pa.list_(pa.struct([("feature_id", pa.int32()), ("share", pa.float64()), ("lift", pa.float64())]))
 """Features active where one is: on what share of its tokens, and how many times as often as anywhere."""
 
-FEATURES = (
+TABLES["features"] = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int64(), "0-based, without padding"),
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name; rows of one SAE form row groups"),
@@ -28,32 +31,21 @@ FEATURES = (
     Column("feature_activations", pa.list_(pa.float32()), "of those features, all above zero"),
     Column("n_active", pa.int32(), "active features in all, before the cut to top_k or a threshold"),
 )
-FEATURE_POSITIONS = (
+TABLES["feature_positions"] = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name; a row group is of one SAE"),
     Column("feature_id", pa.int32(), "0-based; rows are in order of it, then of sequence and position"),
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int32(), "0-based, without padding; special tokens included"),
     Column("activation", pa.float32(), "as in `features`, of which this is the other order"),
 )
-TOKEN_LOGITS = pa.list_(pa.struct([("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())]))
-"""Tokens that a feature's decoder row raises or lowers most."""
-FEATURE_LOGITS = (
-    Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
-    Column("feature_id", pa.int32(), "0-based; a feature that is active nowhere in the run has no row"),
-    Column("top", TOKEN_LOGITS, "10 tokens with the largest unit decoder row · unembedding, largest first"),
-    Column("bottom", TOKEN_LOGITS, "10 tokens with the smallest, smallest first"),
-    Column(
-        "norm_folded", pa.bool_(), "whether the final norm's weight was multiplied in; its division by size never is"
-    ),
-)
-POOLED_FEATURES = (
+TABLES["pooled_features"] = (
     Column("sequence_id", pa.int64(), "the text"),
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name; rows of one SAE form row groups"),
     Column("feature_ids", pa.list_(pa.int32()), "all that are active in the text, strongest first"),
     Column("feature_activations", pa.list_(pa.float32()), "pooled over the text's tokens, special ones left out"),
     Column("feature_positions", pa.list_(pa.int32()), "where each is strongest"),
 )
-FEATURE_STATS = (
+TABLES["feature_stats"] = (
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("feature_id", pa.int32(), "0-based"),
     Column("n_active", pa.int64(), "tokens whose row in `features` has it; special tokens are not counted"),
@@ -78,7 +70,18 @@ FEATURE_STATS = (
         "the 8 features most often active where it is, over up to 16,384 tokens at random; null for fewer than 10",
     ),
 )
-FEATURE_SCORES = (
+TOKEN_LOGITS = pa.list_(pa.struct([("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())]))
+"""Tokens that a feature's decoder row raises or lowers most."""
+TABLES["feature_logits"] = (
+    Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
+    Column("feature_id", pa.int32(), "0-based; a feature that is active nowhere in the run has no row"),
+    Column("top", TOKEN_LOGITS, "10 tokens with the largest unit decoder row · unembedding, largest first"),
+    Column("bottom", TOKEN_LOGITS, "10 tokens with the smallest, smallest first"),
+    Column(
+        "norm_folded", pa.bool_(), "whether the final norm's weight was multiplied in; its division by size never is"
+    ),
+)
+TABLES["feature_scores"] = (
     Column("rank", pa.int64(), "1-based, by AUROC, largest first, over all SAEs of the run"),
     Column("sae", pa.string(), "release/sae_id, or the SAE directory's name"),
     Column("feature_id", pa.int32(), "0-based; features that are active in no discovery text have no row"),
@@ -123,12 +126,3 @@ FEATURE_SCORES = (
     Column("url", pa.string(), "the feature's page on Neuronpedia; null where the SAE has none"),
     Column("contexts", CONTEXTS, "the three texts where it is strongest; of the 100 features at either end"),
 )
-TABLES = {
-    "features": FEATURES,
-    "feature_positions": FEATURE_POSITIONS,
-    "pooled_features": POOLED_FEATURES,
-    "feature_stats": FEATURE_STATS,
-    "feature_logits": FEATURE_LOGITS,
-    "feature_scores": FEATURE_SCORES,
-}
-"""Name → columns."""

@@ -4,7 +4,10 @@ import pyarrow as pa
 
 from actkit.schemas.units import Column
 
-PAIRS = (
+TABLES: dict[str, tuple[Column, ...]] = {}
+"""Name → columns."""
+
+TABLES["pairs"] = (
     Column("record_id", pa.int64(), "0-based index of the input record, bad records counted"),
     Column("status", pa.string(), "ok, identical, chosen_is_prefix, rejected_is_prefix or prompts_differ"),
     Column("chosen_divergence", pa.int64(), "first position whose token differs; null if chosen has no such token"),
@@ -17,7 +20,7 @@ PAIRS = (
     Column("chosen_sha256", pa.string(), "of the chosen response's text"),
     Column("rejected_sha256", pa.string(), "of the rejected response's text"),
 )
-PAIR_DIFFS = (
+TABLES["pair_diffs"] = (
     Column("record_id", pa.int64(), "0-based index of the input record"),
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name"),
@@ -36,7 +39,7 @@ PAIR_DIFFS = (
     Column("chosen_response_positions", pa.int64(), "positions in the chosen mean"),
     Column("rejected_response_positions", pa.int64(), "positions in the rejected mean"),
 )
-PAIR_STATS = (
+TABLES["pair_stats"] = (
     Column("layer", pa.int32(), "0-based"),
     Column("hook_point", pa.string(), "TransformerLens name"),
     Column("measure", pa.string(), "a numeric column of pair_diffs or of contrasts"),
@@ -47,5 +50,3 @@ PAIR_STATS = (
     Column("min", pa.float64(), "over pairs"),
     Column("max", pa.float64(), "over pairs"),
 )
-TABLES = {"pairs": PAIRS, "pair_diffs": PAIR_DIFFS, "pair_stats": PAIR_STATS}
-"""Name → columns."""

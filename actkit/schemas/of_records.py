@@ -4,7 +4,10 @@ import pyarrow as pa
 
 from actkit.schemas.units import Column
 
-SEQUENCES = (
+TABLES: dict[str, tuple[Column, ...]] = {}
+"""Name → columns."""
+
+TABLES["sequences"] = (
     Column("sequence_id", pa.int64(), "0-based number of the sequence in this run"),
     Column("record_id", pa.int64(), "0-based index of the input record, bad records counted"),
     Column("source", pa.string(), "file that the record came from"),
@@ -36,7 +39,7 @@ SEQUENCES = (
         "exactly what was tokenized, a chat template's markers included; U+FFFD for a character in part",
     ),
 )
-TOKENS = (
+TABLES["tokens"] = (
     Column("sequence_id", pa.int64(), "the sequence that computed the position"),
     Column("position", pa.int64(), "0-based, without padding"),
     Column("token_id", pa.int32(), "id in the model's vocabulary"),
@@ -54,5 +57,3 @@ REJECTED = (
     Column("field", pa.string(), "the part of the record that is at fault, where one can be named"),
     Column("reason", pa.string(), "why it was not used"),
 )
-TABLES = {"sequences": SEQUENCES, "tokens": TOKENS}
-"""Name → columns."""

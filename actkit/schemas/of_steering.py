@@ -4,7 +4,10 @@ import pyarrow as pa
 
 from actkit.schemas.units import Column
 
-STEERED_TEXTS = (
+TABLES: dict[str, tuple[Column, ...]] = {}
+"""Name → columns."""
+
+TABLES["steered_texts"] = (
     Column("record_id", pa.int64(), "0-based index of the record"),
     Column("split", pa.string(), "validation (chooses), test (is reported) or neutral (says what it costs)"),
     Column("stem", pa.string(), "what belongs together: intervals are clustered by it"),
@@ -14,7 +17,7 @@ STEERED_TEXTS = (
     Column("negative", pa.string(), "the other one"),
     Column("text", pa.string(), "a text that stands alone"),
 )
-LOGPROBS = (
+TABLES["logprobs"] = (
     Column("sequence_id", pa.int64(), "the answer or text"),
     Column("intervention_id", pa.int32(), "what the model was under; 0 is the model as it is"),
     Column("n_tokens", pa.int64(), "tokens of the answer, or of the text after its first"),
@@ -23,7 +26,7 @@ LOGPROBS = (
     Column("words_positive", pa.float64(), "nats, log-probability that a positive word follows; null without --words"),
     Column("words_negative", pa.float64(), "likewise, of the negative words"),
 )
-INTERVENTIONS = (
+TABLES["interventions"] = (
     Column("intervention_id", pa.int32(), "0 is the model as it is; one row a hook point that is changed"),
     Column("do", pa.string(), "none, add, project-out, zero or clamp"),
     Column("hook_point", pa.string(), "TransformerLens name; null for 0"),
@@ -42,7 +45,7 @@ INTERVENTIONS = (
     Column("sink_norm", pa.float64(), "longer vectors, attention sinks, are left as they are; null where unknown"),
     Column("vector", pa.list_(pa.float32()), "[d_model] of length 1; null where features alone are changed"),
 )
-EFFECTS = (
+TABLES["effects"] = (
     Column("intervention_id", pa.int32(), "see interventions"),
     Column("do", pa.string(), "as there"),
     Column("layer", pa.int32(), "as there; the lowest of several"),
@@ -80,7 +83,7 @@ EFFECTS = (
     Column("delta_nll_high", pa.float64(), "upper end"),
     Column("within_budget", pa.bool_(), "whether the cost is within --budget"),
 )
-EFFECT_SAMPLES = (
+TABLES["effect_samples"] = (
     Column("intervention_id", pa.int32(), "see interventions"),
     Column("record_id", pa.int64(), "the prompt, or text: see steered_texts"),
     Column("split", pa.string(), "validation, test or neutral"),
@@ -89,11 +92,3 @@ EFFECT_SAMPLES = (
     Column("delta_positive", pa.float64(), "nats a token, change of the positive side's log-probability"),
     Column("delta_negative", pa.float64(), "of the negative side's"),
 )
-TABLES = {
-    "steered_texts": STEERED_TEXTS,
-    "logprobs": LOGPROBS,
-    "interventions": INTERVENTIONS,
-    "effects": EFFECTS,
-    "effect_samples": EFFECT_SAMPLES,
-}
-"""Name → columns."""
