@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actkit.errors import ModelError, NonFiniteError
-from actkit.pipeline.data import Batch, Ints, Kept, Record, Rejected, TokenSequence
+from actkit.errors import ModelError, NonFiniteError, RecordError
+from actkit.pipeline.data import Batch, Ints, Kept, Record, TokenSequence
 from actkit.pipeline.forward.batches import BatchPlan, Budget
 from actkit.pipeline.forward.cuda_overlap import OverlappedWorker, has_own_time
 from actkit.pipeline.forward.out_of_memory import free, is_out_of_memory, trim
@@ -98,8 +98,7 @@ class Computing:
         return gone
 
     def _take_out(self, record: Record, reason: str, shard: Shard) -> None:
-        rejected = Rejected(record.record_id, record.source, record.line, None, reason)
-        shard.take_out(checked(rejected, self.job.output), self.progress)
+        shard.take_out(checked(record.rejected(RecordError(None, reason)), self.job.output), self.progress)
 
     def _reduced(self, shard: Shard) -> tuple[dict[str, list[Groups]], Ints] | None:
         """Compute the rows of each table, batch by batch, and the sinks [k, 2]; None where a record was rejected.

@@ -111,7 +111,7 @@ def from_stems(template: Template, path: str, read: ReadSpec | None = None) -> R
             yield replace(record, value=template.filled(stem))
         else:
             why = f"no text in a field {' or '.join(STEMS)}"
-            yield Rejected(record.record_id, record.source, record.line, None, why)
+            yield record.rejected(RecordError(None, why))
 
 
 def parse_contrast(value: Any, names: FieldNames | None = None) -> Contrast:

@@ -74,8 +74,7 @@ def _why_rejected(labels: Labels, record: Record | Rejected) -> str | None:
     try:
         labels.of_record(object_of(record.value))
     except RecordError as error:
-        found = Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
-        return told(found, record.value)
+        return told(record.rejected(error), record.value)
     return None
 
 

@@ -68,7 +68,7 @@ def _pairs(labels: Labels, records: Records, shape: ContrastShape, names: FieldN
             yield replace(match, record_id=next(numbers), value=StatementPair(**texts, left=match.value[1], read=read))
     for left in (*waiting["positive"], *waiting["negative"]):
         reason = "no statement of the other label is left for it"
-        yield Rejected(next(numbers), left.source, left.line, shape.negative, reason)
+        yield replace(left, record_id=next(numbers)).rejected(RecordError(shape.negative, reason))
 
 
 def _labelled(record: Record, labels: Labels, shape: ContrastShape, names: FieldNames) -> tuple[str, Record] | Rejected:
@@ -83,7 +83,7 @@ def _labelled(record: Record, labels: Labels, shape: ContrastShape, names: Field
         check_unused(fields, [[{"role": "user", "content": text}]])
         return side, replace(record, value=(text, tuple(fields.left)))
     except RecordError as error:
-        return Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
+        return record.rejected(error)
     except InputError as error:
         place = record.source if record.line is None else f"{record.source}:{record.line}"
         raise explained(error, f"{place}: ") from error

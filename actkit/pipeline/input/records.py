@@ -4,6 +4,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from actkit.errors import RecordError
+
 
 @dataclass(frozen=True)
 class Record:
@@ -20,6 +22,10 @@ class Record:
     def place(self) -> str:
         """`file:line`, or the file and the record's number where there are no lines."""
         return place_of(self.source, self.line, self.record_id)
+
+    def rejected(self, why: RecordError) -> "Rejected":
+        """Return the record as one that is not used."""
+        return Rejected(self.record_id, self.source, self.line, why.field, why.reason, why.found)
 
 
 @dataclass(frozen=True)

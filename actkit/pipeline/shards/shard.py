@@ -136,7 +136,7 @@ def usable(recipe: Recipe, record: Record | Rejected, room: Room, vocabulary: in
                 "a token that was added to the tokenizer alone",
             )
     except RecordError as error:
-        return Rejected(record.record_id, record.source, record.line, error.field, error.reason, error.found)
+        return record.rejected(error)
     return Usable(record, prepared, prepared.sequences if is_long else held, n, kept, longest, marks, is_long)
 
 

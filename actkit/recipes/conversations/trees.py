@@ -68,7 +68,7 @@ def _of_rows(rows: Sequence[Record]) -> Iterator[Record | Rejected]:
 
     roots = [(row, node(row, 0)) for row in replies.get(None, ())]
     lost = (row for row in rows if row.record_id not in reached)
-    yield from (Rejected(row.record_id, row.source, row.line, PARENT, LOST) for row in lost)
+    yield from (row.rejected(RecordError(PARENT, LOST)) for row in lost)
     for row, root in roots:
         yield from _of_tree(row, root)
 
@@ -81,9 +81,7 @@ def _name(value: Any) -> Any:
 def _of_tree(record: Record, root: Mapping[str, Any]) -> Iterator[Record | Rejected]:
     found = list(_questions(root, []))
     if not found:
-        yield Rejected(
-            record.record_id, record.source, record.line, "replies", "no question of the tree has two ranked replies"
-        )
+        yield record.rejected(RecordError("replies", "no question of the tree has two ranked replies"))
     yield from (replace(record, value=question) for question in found)
 
 

@@ -195,10 +195,7 @@ def _prepare(recipe: Recipe, into: Reading) -> None:
             try:
                 prepared = recipe.prepare(record)
             except RecordError as error:
-                rejected = Rejected(
-                    record.record_id, record.source, record.line, error.field, error.reason, error.found
-                )
-                into.why = into.why or told(rejected, record.value)
+                into.why = into.why or told(record.rejected(error), record.value)
                 continue
             into.kept += 1
             for kind, names in (("fields_read", into.fields_read), ("fields_left", into.fields_left)):
