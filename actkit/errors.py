@@ -26,7 +26,7 @@ from pathlib import Path
 
 FLAG = re.compile(r"(?<![\w-])--(?!(?:help|upgrade|force-reinstall|python)\b)([a-z][a-z-]*[a-z])\b(?!:\d)")
 """An option of actkit. `--prompt:2` is none, but a record's place; nor are `--help` and the options of pip and uv."""
-OTHER_NAMES = {"hook-point": "hook_points", "no-chat": "chat=False", "sae": "sae_path"}
+OTHER_NAMES = {"from": "from_run", "hook-point": "hook_points", "no-chat": "chat=False"}
 """Options whose parameter is not called like the flag with `_` for `-`."""
 
 

@@ -15,7 +15,8 @@ from actkit.errors import ActkitError, RunError, WriteError, first_line, in_pyth
     [
         ("use --store-dtype float32", "use store_dtype float32"),
         ("--layers 9: there is no layer 9", "layers 9: there is no layer 9"),
-        ("--sae-release R --sae-id I, or --sae DIR", "sae_release R sae_id I, or sae_path DIR"),
+        ("--sae-release R --sae-id I, or --sae DIR", "sae_release R sae_id I, or sae DIR"),
+        ("--plan beside --from: no text is read", "plan beside from_run: no text is read"),
         ("--hook-point x; --no-chat", "hook_points x; chat=False"),
         ("--verify: it is wrong", "verify: it is wrong"),
         ("--device cuda:77: no", "device cuda:77: no"),

@@ -23,12 +23,11 @@ from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.conversations.messages import is_turn
 from actkit.recipes.sae_choice import sae_specs
-from actkit.recipes.specs import DenseSpec, SparseSpec, check_options, spec_of
+from actkit.recipes.specs import SAE_OPTIONS, DenseSpec, SparseSpec, check_options, spec_of
 from actkit.remote.url import file_name, is_web, scheme_of
 from actkit.runs import run as runs
 from actkit.runs.progress import OnProgress, Progress, Step
 
-SAE_OPTIONS = ("sae_release", "sae_id", "sae", "target_layer", "hook_name")
 Where: TypeAlias = Path | str | None
 EVERY = 0.3
 """Seconds between updates: each is a message to the browser."""

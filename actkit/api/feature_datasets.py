@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from actkit.api.loading import AnyModel, in_use, model_spec
-from actkit.api.run_location import placed, rows_in, run_named, warn_of
+from actkit.api.run_location import fits_json, placed, rows_in, run_named, warn_of
 from actkit.config import BatchSpec, ReadSpec
 from actkit.errors import UsageError
 from actkit.export.formats import export
@@ -90,6 +90,9 @@ def _rows(dataset: Any, text_field: str | None, most: int | None) -> Iterable[Ma
     for document in itertools.islice(rows_in(dataset), most):
         if isinstance(document, Mapping):
             name = text_field or next((known for known in FIELDS if known in document), None)
-            yield {name: document[name]} if name is not None and name in document else document
+            if name is not None and name in document:
+                yield {name: document[name]}
+            else:  # a chat, or a record that is rejected by the names of its fields: no image in them ends the run
+                yield {key: value if fits_json(value) else None for key, value in document.items()}
         else:
             yield {text_field or FIELDS[0]: document}

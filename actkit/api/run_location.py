@@ -162,6 +162,15 @@ def texts_of(texts: str | Sequence[str], name: str = "texts") -> list[str]:
     return [str(text) for text in found]
 
 
+def fits_json(value: Any) -> bool:
+    """Whether a value can stand in a file of input."""
+    try:
+        json.dumps(value, default=_plain)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
 def _plain(value: Any) -> Any:
     """Turn kinds of numpy, pandas, torch and Python into JSON's: arrays into lists, dates into ISO 8601."""
     if type(value).__name__ in ("NAType", "NaTType"):  # a gap of pandas

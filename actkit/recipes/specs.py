@@ -11,6 +11,8 @@ from actkit.config import BatchSpec, ExportFormat, ModelSpec, OutputSpec, SaeDty
 from actkit.errors import UsageError, did_you_mean, in_short
 from actkit.hooks import HookPoint, parse_hook_points
 
+SAE_OPTIONS = ("sae_release", "sae_id", "sae", "target_layer", "hook_name")
+"""Options by which every command chooses SAEs; `saes` of its spec has the result."""
 LARGEST = 2**62
 """The bound of a number whose field states none: counts are added up as 64-bit numbers."""
 
@@ -115,7 +117,7 @@ def spec_of(kind: type[Spec], options: Mapping[str, Any], **given: Any) -> Spec:
 
 def check_options(options: Collection[str], own: type[OwnSpec], *others: Any) -> None:
     """Raise UsageError for options that none of the specs has, and name near ones."""
-    known = set().union(*(names_of(kind) for kind in (own, *others)))
+    known = {*SAE_OPTIONS}.union(*(names_of(kind) for kind in (own, *others)))
     for name in options:
         if name not in known:
             meant = did_you_mean(name, known, cutoff=0.6)

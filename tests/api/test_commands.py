@@ -247,3 +247,11 @@ def test_what_cannot_be_called_shows_no_progress(tiny: Any, tmp_path: Path) -> N
     with pytest.raises(UsageError, match="on_progress None is not possible"):
         actkit.create_feature_dataset(["One."], tiny, out=tmp_path / "run", on_progress=None)  # type: ignore[arg-type]
     assert not list(tmp_path.glob("run*"))
+
+
+def test_the_parameters_that_hints_name_are_there() -> None:
+    """The hint of a command without an SAE named `sae_path`, and a list of all options left out those of SAEs."""
+    with pytest.raises(UsageError, match="or sae DIR$"):
+        actkit.sae_extract([{"prompt": "A", "response": "B"}], "gpt2")
+    with pytest.raises(UsageError, match="hook_name, .*sae, .*sae_id, sae_release, .*target_layer"):
+        actkit.sae_extract([{"prompt": "A", "response": "B"}], sae_path="x")

@@ -136,3 +136,11 @@ def test_texts_stand_in_the_field_that_is_asked_for_and_chats_are_documents_too(
     run = actkit.feature_dataset(["One two."], tiny, text_field="body", out="bodies")
     assert run.facts["counts"]["written"] == 1
     assert actkit.create_feature_dataset([chat, "One two."], tiny, out="chats").facts["counts"]["written"] == 2
+
+
+def test_a_document_without_a_text_is_rejected_whatever_its_fields_hold(tiny: actkit.ModelSpec) -> None:
+    """An image in a record that was to be rejected ended the run: "record 0 cannot be written as JSON"."""
+    chat = {"messages": [{"role": "user", "content": "Hello there."}], "image": b"\xff"}
+    with pytest.warns(UserWarning, match="1 of 3 records were left out"):
+        run = actkit.create_feature_dataset([{"image": object()}, chat, "One two."], tiny, out="runs/x")
+    assert (run.facts["counts"]["written"], run.facts["first_rejected"].rpartition("; ")[2]) == (2, "it has image")
