@@ -124,8 +124,7 @@ def shape_in(fields: Fields, form: str | None) -> Shape:
     """Return a record's shape, or the shape `form`. Raises RecordError where the record has none, or not that one."""
     if form is not None:
         shape = BY_NAME[form]
-        missing = [name for name in shape.needs if fields.has(name)]
-        if shape.needs and not missing:
+        if shape.needs and fields.first(shape.needs) is None:
             there = next((name for name in shape.needs if name in fields.value), None)
             raise RecordError(there or shape.needs[0], "empty" if there else "missing")
         if not isinstance(shape.answers, NamedSides) and not shape.answers.found(fields):

@@ -212,18 +212,18 @@ def judged_so(shape: Shape, fields: Fields) -> Shape:
         raise RecordError(path, f"no two fields with answers that it could judge in a record of the shape {shape.name}")
     if not fields.has(path):
         raise RecordError(path, "missing")
-    return replace(shape, answers=Judged(("",), (shape.answers.names_in(fields),), ()))
+    judged = Judged(("",), (shape.answers.names_in(fields),), ())
+    return replace(shape, answers=judged) if judged.found(fields) else shape  # `NamedSides.read` names the missing side
 
 
 def _found(fields: Fields) -> Shape | None:
-    names = fields.names
     shapes = _shapes_of(fields.beginnings)
-    if names.preference is not None:  # shapes that are judged or ranked anyway come first
+    if fields.names.preference is not None:  # shapes that are judged or ranked anyway come first
         own = [shape for shape in shapes if isinstance(shape.answers, (Judged, Ranked)) and shape.found(fields)]
         shapes = tuple(own) or shapes
     sided = [shape for shape in shapes if shape.answers is CHOSEN]
     if sided and CHOSEN.found(fields):
-        is_asked = names.prompt is not None and fields.has(names.prompt)
+        is_asked = fields.names.prompt is not None and fields.has(fields.names.prompt)
         own_names = Shape("named-fields", "", (), CHOSEN) if is_asked else None
         return next((shape for shape in sided if shape.found(fields)), own_names)
     found = [shape for shape in shapes if shape.answers is not CHOSEN and shape.found(fields)]

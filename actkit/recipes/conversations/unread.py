@@ -102,7 +102,6 @@ def _texts(value: Any, name: str) -> Iterator[str]:
         said = text_or_messages(value, name)
         turns = said if not isinstance(said, str) else open_turns(said, name) if is_dialogue(said) else None
     except RecordError:
-        turns, said = None, ""
         yield from _leaves(value)
         return
     if turns is None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actkit.errors import InputError, RecordError
+from actkit.recipes.conversations.fields import FieldNames
 from actkit.recipes.conversations.messages import ROLES, Message
 from actkit.recipes.conversations.pair_records import pairs_in
 from actkit.recipes.conversations.pairs import Pair, PairsSpec, detect, read_pair
@@ -422,3 +423,15 @@ def test_an_answer_that_calls_a_tool_is_called_that_and_not_empty() -> None:
     with pytest.raises(RecordError, match="the answer calls a tool") as raised:
         parse({"prompt": chat(USER), "chosen": [call], "rejected": chat(POOR)})
     assert raised.value.field == "chosen"
+
+
+@pytest.mark.parametrize(
+    ("record", "field"), [({"chosen": "b"}, "rejected"), ({"chosen": "", "rejected": "c"}, "chosen")]
+)
+def test_of_a_shape_that_is_given_a_side_that_a_field_would_judge_may_be_missing(
+    record: dict[str, Any], field: str
+) -> None:
+    spec = PairsSpec("question", FieldNames(preference="winner"))
+    with pytest.raises(RecordError) as caught:
+        read_pair({"question": "a", "winner": 1, **record}, spec)
+    assert caught.value.field == field and str(caught.value) in ("missing", "empty")
