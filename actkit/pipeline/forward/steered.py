@@ -122,10 +122,11 @@ def most_tokens(vocabulary: int, asked: int) -> int:
     return max(min(asked, AT_ONCE // max(vocabulary, 1)), 1)
 
 
-def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
-    """Name → [sequences, interventions] in float64: sums over each sequence's positions; for words the last position.
+def by_sequence(kept: Kept) -> tuple[Ints, dict[str, "np.typing.NDArray[np.float64]"]]:
+    """Return the ids of the sequences, and for each name a sum over each one's positions; for words the last position.
 
-    Also `sequence_ids` [sequences], `n_tokens` [sequences, 1] (the positions with a token after them), and `ran`.
+    A sum is [sequences, interventions] in float64. The names include `ran`, which comes from the last position too, and
+    `n_tokens` [sequences, 1]: the number of positions with a token after them.
     """
     ids, at = np.unique(kept.sequence_ids, return_inverse=True)
     last = np.zeros(len(ids), dtype=np.int64)
@@ -133,7 +134,7 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
     tensors = {name: part for name, part in kept.activations.items() if isinstance(part, torch.Tensor)}
     values = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
     followed = ~np.isnan(values[LOGPROB][:, :1])
-    found: dict[str, np.typing.NDArray[np.float64]] = {"sequence_ids": ids.astype(np.float64)}
+    found: dict[str, np.typing.NDArray[np.float64]] = {}
     for name, rows in values.items():
         if name in (*WORDS, RAN):
             found[name] = rows[last]
@@ -143,4 +144,4 @@ def by_sequence(kept: Kept) -> dict[str, "np.typing.NDArray[np.float64]"]:
         found[name] = total
     count = np.zeros((len(ids), 1))
     np.add.at(count, at, followed.astype(np.float64))
-    return {**found, "n_tokens": count}
+    return ids, {**found, "n_tokens": count}

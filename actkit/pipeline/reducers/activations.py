@@ -114,8 +114,7 @@ def logprobs(intervention_ids: Sequence[int]) -> Reducer:
     schema = arrow_schema("logprobs")
 
     def reduce(kept: Kept) -> dict[str, pa.Table]:
-        found = by_sequence(kept)
-        ids, k = found.pop("sequence_ids").astype(np.int64), len(intervention_ids)
+        (ids, found), k = by_sequence(kept), len(intervention_ids)
         ran = found.pop(RAN) > 0
         bad = np.argwhere(~np.isfinite(found[LOGPROB]) & ran)
         if len(bad):
