@@ -12,7 +12,8 @@ vector at a time, so it means the same in a batch, for one sequence alone and wh
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -112,35 +113,19 @@ def edited(
     with ExitStack() as hooks:
         for edit in edits:
             module, site = modules[str(edit.hook_point)]
-            hooks.enter_context(_hook(module, site, edit, where))
+            hooks.enter_context(site.hook(module, partial(_changed, edit, where)))
         yield
 
 
-def _hook(module: torch.nn.Module, site: Site, edit: Edit, where: Callable[[], torch.Tensor]) -> Any:
-    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if args:
-            return (_changed(args[0], edit, where()), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": _changed(kwargs["hidden_states"], edit, where())}
-
-    def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, (tuple, list)):
-            return type(output)((_changed(output[0], edit, where()), *output[1:]))
-        return _changed(output, edit, where())
-
-    if site.side == "in":
-        return module.register_forward_pre_hook(before, with_kwargs=True)
-    return module.register_forward_hook(after)
-
-
-def _changed(tensor: torch.Tensor, edit: Edit, where: torch.Tensor) -> torch.Tensor:
-    """Copy the tensor, with vectors changed where `where` [batch, column] is true. Raises ModelError: see `edited`."""
-    rows = where.to(tensor.device)
+def _changed(edit: Edit, where: Callable[[], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+    """Copy the tensor, with vectors changed where `where()` [batch, column] is true. Raises ModelError: see `edited`."""
+    rows = where().to(tensor.device)
     if tensor.ndim == 3 and tensor.shape[:2] == rows.shape:
         new = tensor.clone()
         new[rows] += edit.change(tensor[rows])
         return new
     if tensor.ndim == 2 and len(tensor) == rows.numel():  # all tokens in one row (OPT's MLP, some experts)
-        return _changed(tensor.reshape(*rows.shape, -1), edit, where).reshape(tensor.shape)
+        return _changed(edit, where, tensor.reshape(*rows.shape, -1)).reshape(tensor.shape)
     raise ModelError(
         f"{edit.hook_point} has a tensor of shape {tuple(tensor.shape)}, no vector a token",
         "steer at hook_resid_post, which all models have",

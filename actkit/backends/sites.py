@@ -26,14 +26,22 @@ class Site:
         """The site in one block, with the block's number in the path."""
         return replace(self, path=self.path.format(layer=layer))
 
-    def hook(self, module: torch.nn.Module, found: Callable[[torch.Tensor], None]) -> Any:
-        """Pass `found` the tensor at this side of `module` in each forward pass; return the handle of torch's hook."""
+    def hook(self, module: torch.nn.Module, found: Callable[[torch.Tensor], torch.Tensor | None]) -> Any:
+        """Pass `found` the tensor at this side of `module` in each forward pass; return the handle of torch's hook.
 
-        def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            found(args[0] if args else kwargs["hidden_states"])
+        A tensor that `found` returns replaces the one that it got; with None the pass goes on unchanged.
+        """
 
-        def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
-            found(output[0] if isinstance(output, (tuple, list)) else output)
+        def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            new = found(args[0] if args else kwargs["hidden_states"])
+            if new is None:
+                return None
+            return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
+
+        def after(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+            has_more = isinstance(output, (tuple, list))
+            new = found(output[0] if has_more else output)
+            return new if new is None or not has_more else type(output)((new, *output[1:]))
 
         if self.side == "in":
             return module.register_forward_pre_hook(before, with_kwargs=True)

@@ -100,21 +100,21 @@ def _check_numbers(name: str, weights: Mapping[str, torch.Tensor]) -> None:
             raise ModelError(f"{name}: its {key} holds NaN or infinity", "fetch its files again, or train it anew")
 
 
-KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "context_size": ((int,), "a number of tokens"),
-    "model_name": ((str,), "a name"),
-    "neuronpedia_id": ((str,), "a name"),
-    "prepend_bos": ((bool,), "true or false"),
-    "model_from_pretrained_kwargs": ((dict,), "an object"),
+KINDS: dict[str, tuple[type, str]] = {
+    "context_size": (int, "a number of tokens"),
+    "model_name": (str, "a name"),
+    "neuronpedia_id": (str, "a name"),
+    "prepend_bos": (bool, "true or false"),
+    "model_from_pretrained_kwargs": (dict, "an object"),
 }
-"""Entry of an SAE's metadata that actkit reads → its types, and a description for errors."""
+"""Entry of an SAE's metadata that actkit reads → its type, and a description for errors."""
 
 
 def _check_kinds(name: str, facts: dict[str, Any]) -> None:
-    """Raise ModelError for an entry of the metadata whose type is not in `KINDS`."""
-    for key, (kinds, what) in KINDS.items():
+    """Raise ModelError for an entry of the metadata whose type is not that in `KINDS`."""
+    for key, (kind, what) in KINDS.items():
         found = facts.get(key)
-        if found is not None and (not isinstance(found, kinds) or (isinstance(found, bool) and bool not in kinds)):
+        if found is not None and (not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool)):
             raise ModelError(f"{name}: its cfg.json says {key} {in_short(repr(found))}", f"that is {what}, or left out")
 
 

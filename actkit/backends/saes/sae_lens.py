@@ -73,24 +73,22 @@ def load(spec: SaeSpec, device: str, dtype: SaeDtype = "float32") -> Sae:
     if spec.release is None or not spec.sae_id:
         raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
     name = f"{spec.release}/{spec.sae_id}"
+    facts: dict[str, Any] = {"sae_release": spec.release, "sae_id": spec.sae_id}
     if spec.release == NAME:
         if spec.sae_id not in _bundled_ids():
             raise _unknown_id(spec.release, spec.sae_id, _bundled_ids())
-        return _from_disk(SAES / spec.sae_id, name, device, dtype, _named(spec))
+        return _from_disk(SAES / spec.sae_id, name, device, dtype, facts)
     if "/" in spec.release:
         folder = fetched(spec.release, spec.sae_id)
-        return _from_disk(folder, name, device, dtype, {**_named(spec), "revision": commit_of(spec.release)})
+        return _from_disk(folder, name, device, dtype, facts | {"revision": commit_of(spec.release)})
     known = releases()
     if spec.release not in known:
         raise unknown_release(spec.release)
     if spec.sae_id not in known[spec.release].sae_ids:
         raise _unknown_id(spec.release, spec.sae_id, known[spec.release].sae_ids)
-    return _from_registry(spec.release, spec.sae_id, device, dtype, known[spec.release].repository)
-
-
-def _named(spec: SaeSpec) -> dict[str, Any]:
-    """The name under which an SAE was requested, for `run.json` and merged documents."""
-    return {"sae_release": spec.release, "sae_id": spec.sae_id}
+    sae = _from_registry(spec.release, spec.sae_id, device)
+    facts["revision"] = commit_of(known[spec.release].repository)
+    return _tried(described(sae, name, facts, dtype))
 
 
 def name_of(sae: Any) -> str:
@@ -175,7 +173,7 @@ def _check_own(path: Path) -> Mapping[str, Any]:
     return about
 
 
-def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repository: str) -> Sae:
+def _from_registry(release: str, sae_id: str, device: str) -> Any:
     from sae_lens import SAE
     from sae_lens.loading import pretrained_sae_loaders
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
@@ -191,9 +189,7 @@ def _from_registry(release: str, sae_id: str, device: str, dtype: SaeDtype, repo
     # For Gemma Scope 2, SAELens would ask the hub for shapes each time, even with a local copy.
     from_file = patch.object(pretrained_sae_loaders, "get_safetensors_tensor_shapes", _shapes)
     with explained_sae(name, hint, of_hub=True), _tensors_only(), from_file:
-        sae = SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
-    facts = {**_named(SaeSpec(release, sae_id)), "revision": commit_of(repository)}
-    return _tried(described(sae, name, facts, dtype))
+        return SAE.from_pretrained(release, sae_id, device=device, dtype="float32")
 
 
 @contextmanager
