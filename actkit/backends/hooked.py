@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,7 +12,10 @@ from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.model import Description, HookFn
 from actkit.backends.sites import Site
 from actkit.backends.tensors import Weights, of_weights, to_device, unembedding
+from actkit.backends.transformer_lens import block_sites
 from actkit.errors import ModelError
+
+STREAM = "hook_resid_post"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class HuggingFaceModel:
     def shares_prefixes(self) -> bool:
         """Whether a test shows that trees give the numbers of single sequences for this kind of model."""
         return self.description.config.get_text_config().model_type in TREE_MODELS
+
+    @cached_property
+    def blocks(self) -> list[torch.nn.Module]:
+        """All blocks of the model, in order: the modules whose output is `hook_resid_post`. Needs the whole model.
+
+        They are found once per model, since the adapters of most architectures take a second. Raises ModelError where
+        no module has that output.
+        """
+        about = self.description
+        site = block_sites(about.config, about.architecture).get(STREAM)
+        if site is None or site.side != "out":
+            raise ModelError(f"{about.spec.name} ({about.architecture}) has no {STREAM}", "it cannot be steered")
+        modules = dict(self.module.named_modules())
+        return [modules[site.path.format(layer=layer)] for layer in range(about.n_layers)]
 
     def weights_digest(self) -> str:
         """See `Model.weights_digest`."""

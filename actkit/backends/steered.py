@@ -15,17 +15,14 @@ from unittest.mock import patch
 
 import torch
 
-from actkit.backends.hooked import HuggingFaceModel, Stop
+from actkit.backends.hooked import STREAM, HuggingFaceModel, Stop
 from actkit.backends.interventions import Intervention, edited
 from actkit.backends.kernels import fast_modules, fast_products
 from actkit.backends.last_block import only_read
 from actkit.backends.model import Model
 from actkit.backends.tensors import to_device
-from actkit.backends.transformer_lens import block_sites
 from actkit.errors import ModelError
 from actkit.hooks import HookPoint
-
-STREAM = "hook_resid_post"
 
 
 @dataclass
@@ -56,7 +53,7 @@ class SteeredBatch:
                 raise Stop
 
         with ExitStack() as hooks, suppress(Stop):
-            blocks = blocks_of(self.model)
+            blocks = self.model.blocks
             for block in wanted:
                 hooks.enter_context(blocks[block].register_forward_hook(partial(keep, block)))
             self._run()
@@ -70,7 +67,7 @@ class SteeredBatch:
         known = last_unchanged(intervention)
         with ExitStack() as around:
             if known is not None and known in self.below:
-                around.enter_context(_given(blocks_of(self.model)[: known + 1], self.below[known]))
+                around.enter_context(_given(self.model.blocks[: known + 1], self.below[known]))
             around.enter_context(edited(self.model.hooked, intervention.edits, lambda: self.steered))
             around.enter_context(only_read(self.model, [*read, last], self.rows, self.columns, self.steered.shape))
             around.enter_context(self._gathered())
@@ -132,16 +129,6 @@ def last_unchanged(intervention: Intervention) -> int | None:
     if not intervention.edits:
         return None
     return min(edit.hook_point.layer - (edit.hook_point.name != STREAM) for edit in intervention.edits)
-
-
-def blocks_of(model: HuggingFaceModel) -> list[torch.nn.Module]:
-    """The model's blocks, in order: the modules whose output is `hook_resid_post`."""
-    about = model.description
-    site = block_sites(about.config, about.architecture).get(STREAM)
-    if site is None or site.side != "out":
-        raise ModelError(f"{about.spec.name} ({about.architecture}) has no {STREAM}", "it cannot be steered")
-    modules = dict(model.module.named_modules())
-    return [modules[site.path.format(layer=layer)] for layer in range(about.n_layers)]
 
 
 @contextmanager

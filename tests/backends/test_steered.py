@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from actkit.backends import describe, load
+from actkit.backends import describe, load, transformer_lens
 from actkit.backends.interventions import Edit, Intervention, add, project_out
 from actkit.backends.steered import last_unchanged, steered_batch
 from actkit.config import ModelSpec
@@ -79,6 +79,20 @@ def test_steered_logits_are_those_of_each_text_alone(name: str, model_dir: Calla
         assert intervention.intervention_id == 0 or (found - plain).abs().max() > 1e-3
     assert sorted(batch.below) == [0, 1, 2]
     assert not any("forward" in vars(module) for module in model.module.modules()), "a block was left replaced"
+
+
+def test_blocks_are_found_once_a_model_for_all_interventions(
+    model_dir: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most architectures' blocks are found by TransformerLens's adapters, which take longer than a small batch."""
+    _, _, _, batch = prepared(model_dir("gpt_neox"))
+    asked, mapped_sites = [], transformer_lens.mapped_sites
+    monkeypatch.setattr(transformer_lens, "mapped_sites", lambda *given: asked.append(given) or mapped_sites(*given))
+    cases = [Intervention(layer, (Edit(POINTS[layer], add(torch.ones(32))),)) for layer in range(3)]
+    batch.keep_below(cases)
+    for case in cases:
+        batch.logits(case)
+    assert len(asked) == 1
 
 
 def test_other_hook_points_and_several_edits(model_dir: Callable[[str], Path]) -> None:
