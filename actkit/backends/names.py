@@ -19,6 +19,11 @@ def is_directory(name: str | Path) -> bool:
     return os.path.isdir(name)  # noqa: PTH112 - Path.is_dir raises OSError for some of these
 
 
+def no_directory(name: str | Path) -> str:
+    """Words for an error about a `name` that is no directory: whether it is a file instead."""
+    return "a file, not a directory" if os.path.isfile(name) else "no such directory"  # noqa: PTH113 - as above
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a repository of the Hugging Face hub may have this name; whether one exists, only the hub knows."""
     from huggingface_hub.errors import HFValidationError

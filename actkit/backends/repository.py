@@ -5,12 +5,13 @@ Where there is no such model, the error names what was found: an adapter, GGUF f
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from actkit.backends.load_errors import ABSENT, explained
-from actkit.backends.model_files import check_files
-from actkit.backends.names import MODEL_DIRECTORY, is_directory
+from actkit.backends.model_files import READ, check_files
+from actkit.backends.names import MODEL_DIRECTORY, is_directory, no_directory
 from actkit.backends.transformer_lens import alias_of
 from actkit.bundled import NAME, TINY
 from actkit.config import ModelSpec
@@ -27,8 +28,8 @@ def locate(name: str) -> str:
         raise _gguf(name)
     if "://" in name:
         raise ModelError(f"{in_short(name)}: an address, not a name", "give the id alone, such as org/name")
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(f"{in_short(name)}: no such directory", MODEL_DIRECTORY)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.path.isfile(name):  # noqa: PTH113 - as in names
+        raise ModelError(f"{in_short(name)}: {no_directory(name)}", MODEL_DIRECTORY)
     if "/" in name:
         return name
     return alias_of(name)
@@ -113,10 +114,7 @@ def revision_of(location: str, spec: ModelSpec) -> str | None:
         return Path(str(path)).parent.name
     digest = hashlib.sha256()
     for path in sorted(Path(location).iterdir()):
-        if (
-            path.suffix in (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py")
-            and path.is_file()
-        ):
+        if path.suffix in READ and path.suffix != ".txt" and path.is_file():
             digest.update(f"{path.name}:{path.stat().st_size}:".encode())
             with path.open("rb") as file:
                 # The ends of a weight file hold its index and its last tensor; reading all 18 GB would take minutes.

@@ -82,7 +82,7 @@ def check_model(name: str) -> None:
 
     Loading would raise too, but only after importing torch and transformers, which takes seconds.
     """
-    if name == NAME or os.path.isdir(name) or name.startswith((".", "/", "~")) or "://" in name or name.count("/") > 1:  # noqa: PTH112 - as in backends.names
+    if name == NAME or os.path.exists(name) or name.startswith((".", "/", "~")) or "://" in name or name.count("/") > 1:  # noqa: PTH110 - as in backends.names
         return
     # A name without a slash may be an alias of any model in the cache.
     if name.lower().endswith(".gguf") or _may_be_had(name.replace("/", "--") if "/" in name else "*"):
@@ -98,7 +98,7 @@ def check_saes(release: str | None, ids: Sequence[str]) -> None:
 
     Without a `release`, each of `ids` begins with its own. An SAE without a known repository is checked on loading.
     """
-    for name in ids or ("",) if release else ids:
+    for name in (ids or ("",)) if release else ids:
         repository = _repository_of(release or name, whole=release is not None)
         if repository is None or _may_be_had(repository.replace("/", "--")):
             continue

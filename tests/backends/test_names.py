@@ -11,6 +11,7 @@ from actkit.backends.names import is_directory, is_hub_id, names_in
 from actkit.backends.saes import sae_lens
 from actkit.config import ModelSpec, SaeSpec
 from actkit.errors import SHOWN, ActkitError, ModelError, RunError, UsageError, in_short
+from actkit.remote import hub_reach
 
 LONG = "x" * 300
 NAMES = [
@@ -55,6 +56,21 @@ def test_a_directory_of_an_sae_of_no_possible_name(name: str, tmp_path: Path, mo
     with pytest.raises(ModelError, match="no such directory|no SAE in" if not name else "no such directory") as caught:
         sae_lens.load(SaeSpec(path=name), "cpu")
     check(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "org/model.safetensors", "./model.safetensors"])
+def test_a_file_in_place_of_its_directory_is_said_to_be_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such names may be ids of the hub too, so the hub was asked for them, or they were said not to be there."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).touch()
+    hub_reach.check_model(name)
+    with pytest.raises(ModelError, match="a file, not a directory"):
+        describe(ModelSpec(name, device="cpu"))
+    with pytest.raises(ModelError, match="a file, not a directory"):
+        sae_lens.load(SaeSpec(path=name), "cpu")
 
 
 @every_name

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from actkit.backends.load_errors import explained_sae
-from actkit.backends.names import is_directory, is_hub_id
+from actkit.backends.names import is_directory, is_hub_id, no_directory
 from actkit.backends.repository import cached
 from actkit.errors import ModelError, UsageError, in_short
 
@@ -47,7 +47,7 @@ def converter(path: Path) -> Converter | None:
     Raises ModelError where there is no directory, or no SAE in it.
     """
     if not is_directory(path):
-        raise ModelError(f"{in_short(path)}: no such directory", "an SAE's has cfg.json and sae_weights.safetensors")
+        raise ModelError(f"{in_short(path)}: {no_directory(path)}", "an SAE's has cfg.json and sae_weights.safetensors")
     files = {entry.name for entry in path.iterdir()}
     if {"cfg.json", "sae_weights.safetensors"} <= files:
         return None

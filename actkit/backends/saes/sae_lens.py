@@ -69,7 +69,10 @@ def load(spec: SaeSpec, device: str, dtype: SaeDtype = "float32") -> Sae:
     if spec.loaded is not None:
         return _in_memory(spec.loaded, device, dtype)
     if spec.path is not None:
-        return _from_disk(Path(spec.path), Path(spec.path).name, device, dtype)
+        path = Path(spec.path)
+        if path.name in ("", ".."):  # a directory's own name is its SAE's, and tells sparsify's hook point
+            path = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow links, to other names
+        return _from_disk(path, path.name, device, dtype)
     if spec.release is None or not spec.sae_id:
         raise UsageError("an SAE is a release and an id, or a directory", "--sae-release R --sae-id I, or --sae DIR")
     name = f"{spec.release}/{spec.sae_id}"

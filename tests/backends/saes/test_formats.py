@@ -65,6 +65,18 @@ def test_sparsifys_topk(folder: str, point: str, tmp_path: Path) -> None:
     assert (sae.model_name, sae.context_size, sae.facts["format"]) == ("tiny", 99, "sparsify")
 
 
+@pytest.mark.parametrize(("inside", "given"), [(".", "."), ("sub", ".."), (".", "sub/..")])
+def test_the_current_directory_has_a_name(
+    inside: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the SAE's name in all tables would be empty, and a sparsify folder would not say its hook point."""
+    folder = sparsify(tmp_path / "layers.1")
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / inside)
+    found = load(Path(given))
+    assert (found.name, str(found.hook_point)) == ("layers.1", "blocks.1.hook_resid_post")
+
+
 def test_what_sparsify_has_and_sae_lens_has_not_is_refused(tmp_path: Path) -> None:
     for number, odd in enumerate(
         ({"transcode": True}, {"skip_connection": True}, {"signed": True}, {"activation": "groupmax"})
