@@ -70,11 +70,10 @@ def action_of(row: Mapping[str, Any]) -> Action:
 
 def interventions_of(actions: Sequence[Action], saes: Mapping[str, Sae]) -> list[Intervention]:
     """Make the interventions, by id, each of all actions of its id. Raises ModelError for an SAE not in `saes`."""
-    edits: dict[int, list[Edit]] = {}
+    edits: dict[int, list[Edit]] = {action.intervention_id: [] for action in actions}
     for action in actions:
-        edits.setdefault(action.intervention_id, []).extend(
-            [edit_of(action, saes)] if action.hook_point is not None else []
-        )
+        if action.hook_point is not None:
+            edits[action.intervention_id].append(edit_of(action, saes))
     return [Intervention(number, tuple(edits[number])) for number in sorted(edits)]
 
 

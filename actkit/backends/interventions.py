@@ -118,7 +118,7 @@ def edited(
 
 
 def _changed(edit: Edit, where: Callable[[], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
-    """Copy the tensor, with vectors changed where `where()` [batch, column] is true. Raises ModelError: see `edited`."""
+    """Copy the tensor; change its vectors where `where()` [batch, column] is true. Raises ModelError: see `edited`."""
     rows = where().to(tensor.device)
     if tensor.ndim == 3 and tensor.shape[:2] == rows.shape:
         new = tensor.clone()

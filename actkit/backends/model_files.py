@@ -12,8 +12,9 @@ from typing import Any
 
 from actkit.errors import ModelError, first_line, in_short
 
-READ = (".json", ".safetensors", ".jinja", ".model", ".bin", ".pt", ".pth", ".py", ".txt")
-"""Suffixes of files that libraries read."""
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+READ = (".json", ".jinja", ".model", ".py", ".txt", *WEIGHTS)
+"""Suffixes of files with weights, and of all files that libraries read."""
 MOST, MOST_VOCABULARY = 1 << 26, 1 << 28
 """Most bytes of a document, and of one with a vocabulary: Gemma's tokenizer.json has 33 MB."""
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
@@ -53,8 +54,7 @@ def settings(path: Path, name: str) -> dict[str, Any]:
 
 def check_size(needed: int, folder: Path, name: str) -> None:
     """Raise ModelError where the directory's files are too small for `needed` bytes of weights."""
-    ends = (".safetensors", ".bin", ".pt", ".pth")
-    there = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in ends and path.is_file())
+    there = sum(path.stat().st_size for path in folder.iterdir() if path.suffix in WEIGHTS and path.is_file())
     if needed > TIMES * there + BESIDE:
         raise ModelError(
             f"{in_short(name)}: its configuration asks for {needed / 1e9:,.1f} GB of weights, and its files have "

@@ -73,11 +73,11 @@ def files_at(url: str) -> dict[str, int]:
 def remove(url: str) -> None:
     """Remove an object, if there is one. Raises WriteError."""
 
-    def remove(system: Any, key: str) -> None:
+    def act(system: Any, key: str) -> None:
         with suppress(FileNotFoundError):
             system.rm_file(key)
 
-    _tried(url, remove)
+    _tried(url, act)
 
 
 def _tried(url: str, act: Callable[[Any, str], None], pauses: tuple[float, ...] = PAUSES) -> None:
