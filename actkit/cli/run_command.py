@@ -18,7 +18,7 @@ from actkit.cli.options.presets import OF_SCRIPTS
 from actkit.cli.options.shared import Shared
 from actkit.cli.run_argument import page_of, write_page
 from actkit.cli.run_checks import check_asked, check_exports, check_places, naming_input
-from actkit.cli.screen.console import console, seldom_searched, write_json
+from actkit.cli.screen.console import OutputConsole, console, seldom_searched, write_json
 from actkit.cli.screen.progress import progress_shown, with_notes
 from actkit.cli.screen.summary import show_finding, show_profile, show_run
 from actkit.cli.signals import continuing
@@ -200,10 +200,8 @@ def _show_plan(facts: Mapping[str, Any], as_json: bool) -> NoReturn:
     if as_json:
         write_json(facts)
     else:
-        from rich.console import Console
-
         from actkit.cli.screen.dry_run import show_plan
 
         # A line of token ids is not broken where it goes to a file or a pipe.
-        show_plan(facts, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+        show_plan(facts, OutputConsole(highlight=False, soft_wrap=not sys.stdout.isatty()))
     raise typer.Exit

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -132,3 +133,14 @@ def test_another_pipe_that_is_closed_is_an_error_and_ends_no_process(
     with pytest.raises(SystemExit) as ended:
         main(["schema", "nothing"])
     assert ended.value.code == 1 and "the other end of a pipe or connection was closed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["dpo", "--help"], ["--help"], ["docs"]])
+def test_a_reader_that_is_gone_ends_what_is_drawn_as_it_ends_json(arguments: list[str]) -> None:
+    """Tables and help ended with status 1, as if the command had failed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        line = [sys.executable, "-m", "actkit", *arguments]
+        found = subprocess.run(line, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (found.returncode, found.stderr) == (-signal.SIGPIPE, b"")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from actkit.cli.screen.console import OutputConsole
 from actkit.docs import pages, title
 from actkit.errors import UsageError, did_you_mean
 
@@ -22,12 +23,11 @@ def docs(
 
     Example: [b]actkit docs tables > tables.md[/]
     """
-    from rich.console import Console
     from rich.markdown import Markdown
     from rich.table import Table
 
     found = pages()
-    screen = Console(highlight=False)
+    screen = OutputConsole(highlight=False)
     if page is None:
         listed = Table(box=None, pad_edge=False, show_header=False)
         for name, path in found.items():

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.options.groups import Columns, ModelName, Split, argument, with_option_groups
-from actkit.cli.screen.console import counted, draw_table, starting, write_json
+from actkit.cli.screen.console import OutputConsole, counted, draw_table, starting, write_json
 from actkit.cli.screen.pasted import to_paste
 from actkit.config import ModelSpec, ReadSpec
 from actkit.errors import listed, printable
@@ -90,7 +90,7 @@ def _tokens(reading: "Reading") -> dict[str, int] | None:
 
 
 def _draw(found: "Peek", model: str) -> None:
-    screen = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    screen = OutputConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
     about = "" if found.exact or found.records is None else "about "
     count = "an unknown number of records" if found.records is None else about + counted(found.records, "record")
     screen.print(Text.assemble((found.path, "bold"), f": {found.format}, {count}"))

@@ -6,10 +6,9 @@ from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from actkit.bundled import NAME, SAES
-from actkit.cli.screen.console import draw_table, headed, write_json
+from actkit.cli.screen.console import OutputConsole, draw_table, headed, write_json
 from actkit.errors import InputError, ModelError, pip_install
 from actkit.remote.hub_reach import Release, registry_file
 
@@ -48,7 +47,7 @@ def saes(
     for release, matching in found:
         for cell in matching if ids else [f"{len(matching)}, such as {matching[0]}"]:
             shown.add_row(release.name, release.model, cell)
-    draw_table(shown, Console(highlight=False))
+    draw_table(shown, OutputConsole(highlight=False))
 
 
 def _near(words: list[str], every: Iterable[Release]) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from actkit.cli.screen.console import write_json
+from actkit.cli.screen.console import OutputConsole, write_json
 
 
 def schema(
@@ -23,7 +23,6 @@ def schema(
 
     Example: [b]actkit schema tokens --json[/]
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -34,7 +33,7 @@ def schema(
         write_json(wanted)
         return
     drawn = Table(box=None, pad_edge=False, header_style="dim")
-    screen = Console(highlight=False)
+    screen = OutputConsole(highlight=False)
     if table is None:
         drawn.add_column("table", no_wrap=True)
         drawn.add_column("columns")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from actkit.cli.options.groups import RunPath, option, with_option_groups
 from actkit.cli.run_argument import check_run
-from actkit.cli.screen.console import ENDLESS, counted, say, size, write_json
+from actkit.cli.screen.console import ENDLESS, OutputConsole, counted, say, size, write_json
 from actkit.cli.screen.summary import show_finding, written_of
 from actkit.errors import UsageError
 
@@ -56,7 +56,7 @@ def show(
     if (columns or sort) and table is None:
         raise UsageError("--columns and --sort are of one table", "--table NAME")
     # Without a terminal there is no edge, and each row of a table is one line.
-    screen = Console(highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
+    screen = OutputConsole(highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
     if table is not None:
         _show_table(run, table, columns, sort, rows, screen, json)
     elif feature is not None:

@@ -17,6 +17,7 @@ from actkit.bundled import NAME
 from actkit.cli.options.help_lines import table, typed, wrapped
 from actkit.cli.options.presets import naming_near
 from actkit.cli.run_argument import explained
+from actkit.cli.screen.console import OutputConsole
 from actkit.cli.screen.pasted import INPUT
 from actkit.cli.signals import what_is_kept
 from actkit.cli.streams import end_with_reader
@@ -69,9 +70,7 @@ class Command(TyperCommand):
         return set(getattr(inspect.unwrap(self.callback), "shared_options", ())) if self.callback else set()
 
     def _write(self, ctx: Any, everything: bool) -> None:
-        from rich.console import Console
-
-        console = Console(highlight=False)
+        console = OutputConsole(highlight=False)
         width = min(console.width, 100)
         for line in _lines(self, ctx, width, everything):
             console.print(line, soft_wrap=True)

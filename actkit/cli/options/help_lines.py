@@ -5,6 +5,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from actkit.cli.screen.console import OutputConsole
+
 NARROW = 60
 """On terminals of fewer columns, the text of an option stands under its name."""
 MARGIN = 2
@@ -68,10 +70,9 @@ class Commands(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's own signature
         """Write the help."""
-        from rich.console import Console
         from rich.text import Text
 
-        console = Console(highlight=False)
+        console = OutputConsole(highlight=False)
         width = min(console.width, MOST_COLUMNS)
         lines: list[Any] = [*wrapped(Text("Usage: actkit COMMAND [OPTIONS] …", style="bold"), width, 0)]
         for paragraph in (self.help or "").split("\n\n"):

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actkit.cli.log import CURRENT, LABELS, shows
+from actkit.cli.streams import end_with_reader
 from actkit.errors import printable
 
 ENDLESS = 10_000
@@ -38,6 +39,15 @@ class LoggedConsole(Console):
             log.add(plain.file.getvalue(), level)  # type: ignore[attr-defined]
         if shows(level):
             super().print(*objects, **options)
+
+
+class OutputConsole(Console):
+    """A console on standard output. SIGPIPE ends the command when the reader is gone, as where JSON is written."""
+
+    def on_broken_pipe(self) -> None:
+        """End the process by the signal; rich would exit with status 1 and without a word."""
+        end_with_reader()
+        super().on_broken_pipe()
 
 
 def console() -> LoggedConsole:
