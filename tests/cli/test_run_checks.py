@@ -115,6 +115,9 @@ def test_an_error_names_its_input_and_the_nearest_model() -> None:
     with pytest.raises(ModelError) as error, naming_near("tinny"):
         raise ModelError("tinny: no such directory", "give one")
     assert error.value.hint == "did you mean --model tiny? else give one"
+    with pytest.raises(ModelError) as given, naming_near("gpt2-small", "gpt2-small"):
+        raise ModelError("gpt2-small: not in the cache", "check the name")
+    assert given.value.hint == "check the name", "the preset that was given is no suggestion"
     with pytest.raises(ModelError) as other, naming_near("tinny"):
         raise ModelError("the SAE is damaged", "again")
     assert other.value.hint == "again"

@@ -49,7 +49,7 @@ class Command(TyperCommand):
         INPUT.set(given if isinstance(given, str) else None)
         model = ctx.params.get("model") or NAME
         try:
-            with explained(ctx.params), naming_near(model):
+            with explained(ctx.params), naming_near(model, ctx.params.get("preset")):
                 check_model(model)
                 check_saes(ctx.params.get("sae_release"), ctx.params.get("sae_id") or ())
                 return super().invoke(ctx)

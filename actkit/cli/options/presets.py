@@ -57,12 +57,16 @@ def near_names(model: str) -> list[str]:
 
 
 @contextmanager
-def naming_near(model: str) -> Iterator[None]:
-    """Where a model does not exist or cannot be loaded, add names close to its own to the error."""
+def naming_near(model: str, given: str | None = None) -> Iterator[None]:
+    """Where a model does not exist or cannot be loaded, add names close to its own to the error.
+
+    `given` is the preset that was asked for: it is no suggestion.
+    """
     try:
         yield
     except ModelError as error:
-        near = near_names(model) if error.message.startswith(f"{model}: ") else []
+        known = near_names(model) if error.message.startswith(f"{model}: ") else []
+        near = [name for name in known if name != f"--preset {given}"]
         if near:
             error.hint = f"did you mean {' or '.join(near)}? else {error.hint}"
         raise
