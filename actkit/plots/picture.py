@@ -100,8 +100,11 @@ def without(run: Source, what: str) -> LackingError:
 
 
 def columns_of(run: Source, table: str) -> list[str]:
-    """Read the names of a table's columns, without its rows."""
-    return list(schema_of_part(parts(run.path, table)[0]).names)
+    """Read the names of a table's columns, without its rows. Raises LackingError where the table has no files."""
+    found = parts(run.path, table)
+    if not found:
+        raise without(run, f"This run has no files of {table}")
+    return list(schema_of_part(found[0]).names)
 
 
 def sql(text: str) -> str:

@@ -63,7 +63,7 @@ def header(run: Path, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     saes = facts.get("saes", ())
     rows += [("SAE", f"{sae['name']}, {sae['d_sae']:,} features at {sae['hook_point']}") for sae in saes]
-    rows += [("SAE health", said) for _, said in health_of(facts)]
+    rows += [("SAE health", said if len(saes) < 2 else f"{sae}: {said}") for sae, said in health_of(facts)]
     of_records = ", ".join(f"{counts[name]:,} {name}" for name in ("read", "written", "rejected", "truncated"))
     rows.append(("records", f"{of_records}; {counts['sequences']:,} sequences, {counts['tokens']:,} tokens"))
     reasons = sorted(facts.get("rejected_reasons", {}).items(), key=lambda reason: (-reason[1], reason[0]))

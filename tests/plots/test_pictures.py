@@ -161,6 +161,20 @@ def test_a_run_without_a_table_gets_a_sentence_and_no_traceback(six_runs: Mappin
                 assert error.value.message.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("command", "picture", "table"),
+    [("concept", "projections", "sequences"), ("reward-detect", "forest", "feature_scores")],
+)
+def test_a_table_whose_files_are_gone_is_named(
+    command: str, picture: str, table: str, six_runs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(six_runs[command], run)
+    shutil.rmtree(run / table)
+    with pytest.raises(ActkitError, match=f"no files of {table}"):
+        draw(open_run(run), picture, Pick())
+
+
 @pytest.mark.slow
 def test_a_run_of_an_older_actkit_is_drawn_without_the_columns_that_came_later(
     six_runs: Mapping[str, Path], tmp_path: Path

@@ -31,6 +31,20 @@ def test_the_verdict_of_a_run_stands_on_its_page(six_runs: Mapping[str, Path]) -
     assert verdicts_of(facts) == [] and finding(open_run(six_runs["dpo"])).endswith(".")
 
 
+def test_health_names_its_sae_where_there_are_several(six_runs: Mapping[str, Path]) -> None:
+    path = six_runs["feature-dataset"]
+    facts = json.loads((path / "run.json").read_text())
+
+    def health() -> list[str]:
+        return [said for name, said in header(path, facts) if name == "SAE health"]
+
+    (alone,) = health()
+    for of in ("saes", "health"):
+        name = "name" if of == "saes" else "sae"
+        facts[of] = [{**facts[of][0], name: "first"}, {**facts[of][0], name: "second"}]
+    assert health() == [f"first: {alone}", f"second: {alone}"]
+
+
 def test_what_was_detected_is_told_in_words() -> None:
     labels = {"field": "stars", "positive": ["4", "5"], "negative": ["1"], "neither": {"3": 7}}
     detected = {"input_format": "pairs", "labels": labels, "chat": True, "weights": None, "interventions": "0f" * 32}
