@@ -18,13 +18,12 @@ from actkit.api.opened import Run, open_run
 from actkit.api.run_location import RunLocation, placed, rows_in, warn_of
 from actkit.config import ModelSpec, OutputSpec
 from actkit.errors import InputError, UsageError
-from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.formats import format_of
 from actkit.pipeline.recipe import Finished
 from actkit.recipes.conversations.messages import is_turn
 from actkit.recipes.sae_choice import sae_specs
 from actkit.recipes.specs import SAE_OPTIONS, DenseSpec, SparseSpec, check_options, spec_of
-from actkit.remote.url import file_name, is_web, scheme_of
+from actkit.remote.url import file_name, is_web, publicly, scheme_of
 from actkit.runs import run as runs
 from actkit.runs.progress import OnProgress, Progress, Step
 
@@ -65,13 +64,13 @@ def file_of(given: Any, is_text: bool = False) -> str | None:
         return None
     if Path(given).is_dir() and Path(given).name == given:
         raise InputError(
-            f"{shown(given)} may be a text, or the folder of that name", f"say which: [{given!r}] or Path({given!r})"
+            f"{publicly(given)} may be a text, or the folder of that name", f"say which: [{given!r}] or Path({given!r})"
         )
     if Path(given).exists():
         return given
     if format_of(given) is not None and not given.startswith("."):
         raise InputError(
-            f"{shown(given)}: no such file", "check the path; a text that ends so is given in a list: [text]"
+            f"{publicly(given)}: no such file", "check the path; a text that ends so is given in a list: [text]"
         )
     return None
 

@@ -19,7 +19,8 @@ from actkit.cli.signals import ARGUMENTS, INTERRUPTED, Terminated, interruptible
 from actkit.cli.streams import end_with_reader, prepare, silence
 from actkit.cli.unforeseen import printed, said
 from actkit.errors import ActkitError, UsageError, did_you_mean
-from actkit.pipeline.input.files import check_name, shown
+from actkit.pipeline.input.files import check_name
+from actkit.remote.url import publicly
 
 PANELS = {
     "Start here": "demo examples peek docs",
@@ -56,7 +57,7 @@ def help_of(
     found = group.get_command(context.parent, command)
     if found is None:
         meant = did_you_mean(command, COMMANDS)
-        raise UsageError(f"no command {shown(command)}", f"{meant}actkit --help lists them")
+        raise UsageError(f"no command {publicly(command)}", f"{meant}actkit --help lists them")
     found.main(["--help-all" if found.shared_options else "--help"], prog_name=f"actkit {command}")
 
 
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
                 raise KeyboardInterrupt
             sys.stdout.flush()  # here, where a full disk can still be reported
         except ActkitError as error:
-            draw_error(shown(error.message), shown(to_paste(error.hint)))
+            draw_error(publicly(error.message), publicly(to_paste(error.hint)))
             sys.exit(error.exit_status)
         except BrokenPipeError as error:
             end_with_reader()
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             # The message is empty where no arguments were given and typer has printed the help.
             if describe():
                 usage = " ".join(describe().replace("Value error, ", "").split())  # choices come a line each
-                draw_error(shown(usage), _usage_hint(error, usage))
+                draw_error(publicly(usage), _usage_hint(error, usage))
             sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -188,7 +189,9 @@ def _leave_system(error: OSError) -> NoReturn:
     if error.errno == errno.ENAMETOOLONG:  # a text was given where a name belongs
         draw_error(f"{str(error.filename)[:80]}…: too long for a name", "check the options")
     elif error.filename is not None:
-        draw_error(shown(f"{error.filename}: {error.strerror}"), "check the path, who may use it, and the disk's room")
+        draw_error(
+            publicly(f"{error.filename}: {error.strerror}"), "check the path, who may use it, and the disk's room"
+        )
     else:
         silence(sys.stdout)
         draw_error(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from actkit.cli.unforeseen import leave_in_log
 from actkit.errors import UsageError, printable
-from actkit.pipeline.input.files import shown
 from actkit.remote.path import RemotePath
+from actkit.remote.url import publicly
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LABELS = {"note": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "hint": logging.ERROR}
@@ -86,9 +86,9 @@ def logged(out: Path, level: int) -> Iterator[RunLog]:
     except BaseException as error:  # a panic of a library in Rust is no Exception
         leave_in_log(error, lambda text: log.add(text, logging.ERROR), level <= logging.DEBUG)
         message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
-        log.add(f"error: {shown(message)}", logging.ERROR)
+        log.add(f"error: {publicly(message)}", logging.ERROR)
         if hint:
-            log.add(f"hint: {shown(hint)}", logging.ERROR)
+            log.add(f"hint: {publicly(hint)}", logging.ERROR)
         raise
     finally:
         log.flush()

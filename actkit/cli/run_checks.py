@@ -107,11 +107,12 @@ def naming_input(own: "OwnSpec") -> Iterator[None]:
         yield
     except RunError as error:
         # Imported here, since they import much, and are loaded by now.
-        from actkit.pipeline.input.files import name_of, shown
+        from actkit.pipeline.input.files import name_of
         from actkit.pipeline.recipe import NothingKeptError
         from actkit.recipes.asked import source_of
+        from actkit.remote.url import publicly
 
         source = source_of(own)
         if isinstance(error, NothingKeptError) and source is not None:
-            error.message = f"{shown(name_of(source))}: {error.message}"
+            error.message = f"{publicly(name_of(source))}: {error.message}"
         raise

@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from actkit.errors import ActkitError, in_short, printable
-from actkit.pipeline.input.files import shown
+from actkit.remote.url import publicly
 
 PRINTED = "ACTKIT_TRACEBACK"
 """Environment variable that makes tracebacks appear on the screen."""
@@ -66,7 +66,7 @@ def _sentence(error: BaseException) -> str:
         return f"out of memory{at}"
     if isinstance(error, RecursionError):
         return f"something is nested too deeply{at}"
-    said = in_short(" ".join(shown(str(error)).split())[:MOST])
+    said = in_short(" ".join(publicly(str(error)).split())[:MOST])
     return f"unforeseen {type(error).__name__}{at}{f': {said}' if said else ''}"
 
 
@@ -86,7 +86,7 @@ def _place(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return shown("".join(traceback.format_exception(error)))
+    return publicly("".join(traceback.format_exception(error)))
 
 
 def _in_a_file(text: str) -> Path | None:

@@ -15,7 +15,7 @@ from typing import Any
 from actkit.config import ReadSpec
 from actkit.errors import InputError, RecordError, UsageError, did_you_mean
 from actkit.pipeline.data import Record, Rejected
-from actkit.pipeline.input.files import name_of, shown
+from actkit.pipeline.input.files import name_of
 from actkit.pipeline.input.reader import look_ahead, read_records
 from actkit.pipeline.input.records import Records
 from actkit.recipes.concepts import Template, concepts, pairs_of
@@ -30,6 +30,7 @@ from actkit.recipes.feedback import named
 from actkit.recipes.labels import name_of as field_of
 from actkit.recipes.prompt_response import text_in
 from actkit.recipes.statements import StatementPair, paired
+from actkit.remote.url import publicly
 
 LOOK_AHEAD = 100
 STEMS = ("stem", "text", *QUESTION)
@@ -76,7 +77,7 @@ def contrasts_in(what: str, read: ReadSpec | None = None, names: FieldNames | No
     if not is_path:
         hint = did_you_mean(what.lower(), concepts(), n=1)
         raise UsageError(
-            f"no concept {shown(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
+            f"no concept {publicly(what)[:200]}", f"{hint}there are {', '.join(concepts())}; or give a file of pairs"
         )
     first, records, _ = look_ahead(read_records(what, "jsonl", read), LOOK_AHEAD)
     values = [record.value for record in first if isinstance(record, Record)]
@@ -85,7 +86,7 @@ def contrasts_in(what: str, read: ReadSpec | None = None, names: FieldNames | No
         bad = next((f" ({record.place}: {record.reason})" for record in first if isinstance(record, Rejected)), "")
         many = "1 record" if len(first) == 1 else f"{len(first)} records"
         none = f"no contrast pairs in its first {many}{bad}" if first else "the input has no records"
-        raise InputError(f"{shown(name_of(what))}: {none}{_there(values)}", _hint(values))
+        raise InputError(f"{publicly(name_of(what))}: {none}{_there(values)}", _hint(values))
     return shape.form, paired(records, shape, names) if shape.form == STATEMENTS else records
 
 

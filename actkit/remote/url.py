@@ -3,6 +3,8 @@
 import re
 import urllib.parse
 
+from actkit.errors import first_line
+
 SCHEMES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -29,6 +31,7 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/@\s:]*:[^/@\s]*@|((?:https?|s3a?|gc?s|hf):/{1,2})[^/@\s]+@")
 VALUE = re.compile(r"([?&]([\w.~%-]+)=)[^&\s'\"]+?(?=[:,;.)\]]*(?:[\s'\"&]|$))")
 """`USER` and `VALUE` find, in a text, user and password of an address, and values of its query."""
+TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 PLAIN = ("download", "raw", "dl", "format", "version", "versionid", "rev", "revision", "ref", "page", "split", "config")
 """Keys of a query whose values are no secrets; any other value may be a signature."""
 
@@ -76,11 +79,17 @@ def public(where: str) -> str:
 
 
 def publicly(text: str) -> str:
-    """A text, such as an error's, in which each address has lost its user, password and signature."""
+    """Mask a text's secrets: tokens of the hub, and each address's user, password and signature."""
+    text = TOKEN.sub("***", text)
     if ADDRESS.search(text) is None:
         return text
     text = USER.sub(lambda found: f"{found[1] or found[2]}***@", text)
     return VALUE.sub(lambda found: found[0] if found[2].lower() in PLAIN else f"{found[1]}***", text)
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of another library's error, masked before it is cut: half a secret is not recognised."""
+    return publicly(first_line(error, most=len(str(error))))[:300]
 
 
 def _without_values(query: str) -> str:

@@ -14,7 +14,8 @@ from actkit.cli.signals import ARGUMENTS
 from actkit.config import ContrastPositions
 from actkit.errors import InputError, UsageError
 from actkit.pipeline.input import formats
-from actkit.pipeline.input.files import STDIN, shown
+from actkit.pipeline.input.files import STDIN
+from actkit.remote.url import publicly
 
 
 @with_option_groups
@@ -115,6 +116,6 @@ def _check_has_fields(path: str | None, named: Mapping[str, str | None]) -> None
             raise UsageError(f"{flag} {name}: a --prompt is a text and has no fields", f"leave out {flag}")
         if name is not None and path is not None and path != STDIN and formats.format_of(path) == "text":
             raise UsageError(
-                f"{flag} {name}: {shown(path)} is a text file, whose lines have no fields",
+                f"{flag} {name}: {publicly(path)} is a text file, whose lines have no fields",
                 f"leave out {flag}; or, if its lines are JSON, name it .jsonl, or give it on standard input",
             )

@@ -5,7 +5,6 @@ megabytes can hold a line of many gigabytes, so no line longer than `MOST` is re
 """
 
 import codecs
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from actkit.pipeline.input.hub_files import HUB, hub_bytes
 from actkit.pipeline.input.packed import DAMAGED, PIECE, beginning, buffered, check_text, damaged, packing_of
 from actkit.pipeline.input.zip_members import inside, member_bytes
 from actkit.remote.reading import remote_bytes
-from actkit.remote.url import file_name, public, publicly, scheme_of
+from actkit.remote.url import file_name, public, scheme_of
 
 MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32-le"),
@@ -35,8 +34,6 @@ MOST = 1 << 26
 """Most bytes, or characters, of one record; a longer one comes from a damaged or hostile file."""
 BLOCK = 1 << 20
 """Bytes read at a time while the rest of a long line is skipped."""
-TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
-"""A token of the Hugging Face hub."""
 
 
 def encoding_of(start: bytes) -> str | None:
@@ -74,11 +71,6 @@ def as_utf_8(file: IO[bytes], codec: str) -> IO[bytes]:
 def name_of(path: str) -> str:
     """Return the name of a file for tables and errors."""
     return "<stdin>" if path == STDIN else public(path)
-
-
-def shown(text: str) -> str:
-    """Return a name or an error's text for messages, without possible secrets in it."""
-    return TOKEN.sub("***", publicly(text))
 
 
 def too_long() -> str:

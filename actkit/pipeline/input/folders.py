@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from actkit.errors import InputError
-from actkit.pipeline.input.files import check_name, shown
+from actkit.pipeline.input.files import check_name
+from actkit.remote.url import publicly
 from actkit.runs.paths import is_run, is_unfinished_run
 
 
@@ -27,7 +28,7 @@ def check_open(paths: Iterable[Path]) -> None:
 def closed(where: str) -> InputError:
     """Make the error for a folder that this user may not list."""
     return InputError(
-        f"{shown(where)}: permission denied", "check that the folder can be read, and those that it is in"
+        f"{publicly(where)}: permission denied", "check that the folder can be read, and those that it is in"
     )
 
 
@@ -39,8 +40,8 @@ def check_links(paths: Iterable[Path]) -> None:
                 path.stat()
             except OSError as error:
                 is_circle = error.errno == errno.ELOOP
-                where = "in a circle" if is_circle else f"to {shown(str(path.readlink()))}, which is not there"
-                raise InputError(f"{shown(str(path))}: this link leads {where}", "fetch the file again") from error
+                where = "in a circle" if is_circle else f"to {publicly(str(path.readlink()))}, which is not there"
+                raise InputError(f"{publicly(str(path))}: this link leads {where}", "fetch the file again") from error
 
 
 def hidden(path: Path) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from actkit.backends.names import is_hub_id
-from actkit.errors import InputError, first_line
+from actkit.errors import InputError
 from actkit.pipeline.input.class_names import NamesIn, as_written, of_features
-from actkit.pipeline.input.files import shown
 from actkit.pipeline.input.hub_files import HubPath, cached
 from actkit.remote.hub_reach import is_reachable
+from actkit.remote.url import publicly, said
 
 ID = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<configuration>[\w.-]+))?")
 """`owner/name`, `owner/name:configuration`, `owner/name@revision:configuration`."""
@@ -64,7 +64,8 @@ def rows_of(dataset: str, split: str) -> HubRows:
                 name, revision = str(cached(HubPath(name, revision, ""))), None
             if not offline and not Path(name).is_dir():
                 raise InputError(
-                    f"{shown(dataset)}: no such file, and the hub cannot be reached to look for a dataset of this name",
+                    f"{publicly(dataset)}: no such file, and the hub cannot be reached to look for a dataset "
+                    "of this name",
                     "check the path and the connection; what is in the local cache is read without one",
                 )
         found = datasets.load_dataset(name, configuration, split=split, streaming=True, revision=revision)
@@ -96,8 +97,7 @@ def explained(dataset: str) -> Iterator[None]:
 
         offline = "HF_HUB_OFFLINE is set, so that only the local cache is looked at; unset it, or name a local file"
         is_local = datasets.config.HF_HUB_OFFLINE and not Path(dataset.rpartition(":")[0] or dataset).is_dir()
-        why = shown(first_line(error, most=len(str(error))))[:300]  # cut last: half a secret would not be recognised
         raise InputError(
-            f"{shown(dataset)}: neither a local path nor a dataset that can be read ({why})",
+            f"{publicly(dataset)}: neither a local path nor a dataset that can be read ({said(error)})",
             offline if is_local else "check the name, --split and, for a configuration, owner/name:configuration",
         ) from error

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from actkit.errors import InputError, first_line
+from actkit.errors import InputError
+from actkit.remote.url import said
 
 HUB = "hf://"
 PATH = re.compile(
@@ -131,5 +132,5 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except Exception as error:  # the hub and the network may raise anything
         raise InputError(
-            f"{path}: cannot be read from the hub ({first_line(error)})", f"check the path, and the connection; {HINT}"
+            f"{path}: cannot be read from the hub ({said(error)})", f"check the path, and the connection; {HINT}"
         ) from error

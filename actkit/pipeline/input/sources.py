@@ -14,13 +14,13 @@ from actkit.config import ReadSpec
 from actkit.errors import InputError
 from actkit.pipeline.input import zip_members
 from actkit.pipeline.input.arrow import METADATA, is_saved
-from actkit.pipeline.input.files import STDIN, check_name, shown
+from actkit.pipeline.input.files import STDIN, check_name
 from actkit.pipeline.input.folders import below, check_links, check_open, closed, hidden, outside_runs
 from actkit.pipeline.input.formats import SUFFIXES, format_of
 from actkit.pipeline.input.hub import has_card, is_dataset_id, rows_of
 from actkit.pipeline.input.hub_files import HUB, files_in, from_url, parsed
 from actkit.remote.reading import remote_files
-from actkit.remote.url import READABLE, URL, scheme_of
+from actkit.remote.url import READABLE, URL, publicly, scheme_of
 from actkit.runs.paths import RUN_FILE
 
 LISTED = 5
@@ -82,7 +82,7 @@ def find(where: str, split: str = "train", with_texts: bool = False) -> InputSou
         return _remote(where, split, with_texts)
     if found := URL.match(where):
         raise InputError(
-            f"{shown(where)}: nothing is read from {found[1]}://", f"inputs are local files, or at {READABLE}"
+            f"{publicly(where)}: nothing is read from {found[1]}://", f"inputs are local files, or at {READABLE}"
         )
     try:
         return _local(where, split, with_texts) or _missing(where)
@@ -212,7 +212,7 @@ def _glob(where: str) -> InputSource:
     if not once and " " in where:  # a text, more likely
         return _missing(where)
     if not once:
-        raise InputError(f"{shown(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
+        raise InputError(f"{publicly(where)}: no file matches", "quote the pattern, so that the shell leaves it alone")
     tables = _tables(once.values())
     return InputSource(tuple(sorted(tables)), left=tuple({*once.values()} - {*tables}))
 
@@ -239,4 +239,4 @@ def _missing(where: str) -> InputSource:
         names = []
     near = difflib.get_close_matches(path.name, names, n=LISTED, cutoff=0)
     hint = f"in the same folder: {', '.join(near)}" if near else "check the path; `-` reads standard input"
-    raise InputError(f"{shown(where)}: no such file", hint)
+    raise InputError(f"{publicly(where)}: no such file", hint)

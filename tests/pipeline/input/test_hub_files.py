@@ -225,3 +225,19 @@ def test_whatever_is_raised_is_one_sentence(
         raise own
     assert told.value is own
     assert hub_files.HUB == "hf://"
+
+
+@pytest.mark.parametrize("secret", [f"https://me:{'a' * 34}@host/x", "hf_" + "a" * 34])
+def test_an_error_over_a_file_of_the_hub_repeats_no_part_of_a_secret(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def refuse() -> None:
+        raise ValueError(f"{'x ' * 143}{secret}")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "HfFileSystem", refuse)
+    with pytest.raises(InputError) as caught, hub_files.hub_bytes("hf://datasets/me/x/a.jsonl"):
+        pass
+    assert "***" in caught.value.message and "aaa" not in caught.value.message
